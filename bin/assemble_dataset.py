@@ -1,0 +1,220 @@
+#!/usr/bin/env python3
+"""Join tables by id into one dataset: samples, genes, expression, open bins → dataset.h5 with folds as role matrices."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from exprcast.cli import InputError, Progress, log, run, write_versions
+from exprcast.dataset import ENTRIES, HOLD_OUT, create_dataset, write_array
+from exprcast.folds import GROUP_COLUMNS, group_samples, make_folds
+from exprcast.tables import Matrix, check_file_id, read_chrom_sizes, read_matrix, read_table, refuse_duplicates, strip_version, write_table
+
+SAMPLE_COLUMNS = ("id", "donor", "biosample", "replicate_group", "batch")
+GENE_COLUMNS = ("id", "symbol", "chrom", "strand")
+
+
+def assemble_dataset(options: argparse.Namespace) -> None:
+    """Read every table, keep the genes that have a value, and write the file."""
+    sizes = read_chrom_sizes(options.chrom_sizes)
+    samples = read_samples(options.samples)
+    genes = read_genes(options.genes, sizes)
+    tables = read_tables(options.table)
+    kept = genes_with_values(genes, tables, options.lost_ids_out)
+    groups = group_samples({column: samples[column] for column in options.group_by})
+    roles = make_folds(groups, kept["chrom"], options.hold_out, options.folds, options.gene_folds, options.seed)
+    with create_dataset(options.out, assembly=options.assembly, annotation=options.annotation, code=options.code, sources=options.sources) as file:
+        for column in SAMPLE_COLUMNS:
+            write_array(file, f"samples/{column}", samples[column])
+        for column in GENE_COLUMNS:
+            write_array(file, f"genes/{column}", kept[column])
+        write_array(file, "chromosomes/name", list(sizes))
+        write_array(file, "chromosomes/size", np.array(list(sizes.values())))
+        write_tss(file, options.tss, kept["id"])
+        for key, source in tables.items():
+            WRITERS[ENTRIES[key].table](file, key, source, samples["id"], kept["id"], options)
+        scheme = f"{options.hold_out}; samples by {'+'.join(options.group_by)}; genes by chromosome"
+        write_array(file, "folds/sample_role", roles[0], hold_out=options.hold_out, scheme=scheme, seed=options.seed)
+        write_array(file, "folds/gene_role", roles[1])
+    log.info(f"{len(samples['id']):,} samples in {len(set(groups)):,} groups, {len(kept['id']):,} genes, {len(roles[0])} folds")
+
+
+def read_samples(path: Path) -> dict[str, list[str]]:
+    """Return the columns of the sample table, sorted by id."""
+    rows = sorted((row for _, row in read_table(path, SAMPLE_COLUMNS)), key=lambda row: row["id"])
+    refuse_duplicates((row["id"] for row in rows), f"{path.name}: sample")
+    for row in rows:
+        check_file_id(row["id"], f"{path.name}: sample")
+    return {column: [row[column] for row in rows] for column in SAMPLE_COLUMNS}
+
+
+def read_genes(path: Path, sizes: dict[str, int]) -> dict[str, list[str]]:
+    """Return the columns of the gene table, in its order (by position)."""
+    rows = [row for _, row in read_table(path, GENE_COLUMNS)]
+    refuse_duplicates((row["id"] for row in rows), f"{path.name}: gene")
+    unknown = sorted({row["chrom"] for row in rows} - set(sizes))
+    if unknown:
+        raise InputError(f"{path.name}: genes on {', '.join(unknown[:5])}, the genome has {', '.join(list(sizes)[:5])} …")
+    return {column: [row[column] for row in rows] for column in GENE_COLUMNS}
+
+
+def read_tables(items: list[list[str]]) -> dict[str, Matrix | list[Path]]:
+    """Return {key of LAYOUT: what its files hold}; matrices are read, per-sample files stay paths until they are written."""
+    tables: dict[str, Matrix | list[Path]] = {}
+    for key, *names in items:
+        if key not in ENTRIES or ENTRIES[key].table not in WRITERS:
+            raise InputError(f"--table {key}: no such table; known: {', '.join(k for k, e in ENTRIES.items() if e.table in WRITERS)}")
+        paths = [Path(name) for name in names]
+        tables[key] = sorted(paths) if ENTRIES[key].table == "bins" else read_gene_matrix(paths)
+    return tables
+
+
+def read_gene_matrix(paths: list[Path]) -> Matrix:
+    """Read one matrix whose rows are genes, ids without their versions."""
+    if len(paths) != 1:
+        raise InputError(f"one table is needed here, {len(paths)} were given: {', '.join(map(str, paths))}")
+    matrix = read_matrix(paths[0])
+    rows = [strip_version(row) for row in matrix.rows]
+    refuse_duplicates(rows, f"{paths[0].name}: gene")
+    return matrix._replace(rows=rows)
+
+
+def genes_with_values(genes: dict[str, list[str]], tables: dict[str, Matrix | list[Path]], lost_out: Path | None) -> dict[str, list[str]]:
+    """Keep the genes that every matrix of genes has a row for; the others are listed, never filled with zero."""
+    matrices = [table for table in tables.values() if isinstance(table, Matrix)]
+    known = [set(matrix.rows) for matrix in matrices]
+    keep = [all(gene in rows for rows in known) for gene in genes["id"]]
+    lost = [gene for gene, kept in zip(genes["id"], keep, strict=True) if not kept]
+    if lost_out is not None:
+        orphans = sorted(set().union(*known) - set(genes["id"])) if known else []
+        rows = [(gene, "no value in the expression table") for gene in lost] + [(gene, "not in the gene table") for gene in orphans]
+        write_table(lost_out, ["id", "reason"], rows)
+    for matrix in matrices:
+        log.info(f"kept {sum(keep):,} of {len(keep):,} genes of the gene table; the other table has {len(matrix.rows):,} ids, {sum(keep) / len(matrix.rows):.0%} of them used")
+    if sum(keep) < 3:
+        example = next((matrix.rows[0] for matrix in matrices), "nothing")
+        raise InputError(f"{sum(keep)} of {len(keep)} genes of the gene table have a value: it has {genes['id'][0]} …, the expression table {example} …; are these the same kind of id?")
+    return {column: [value for value, kept in zip(values, keep, strict=True) if kept] for column, values in genes.items()}
+
+
+def write_tss(file: h5py.File, path: Path, genes: list[str]) -> None:
+    """Write the TSS rows of the kept genes, by gene, the default TSS of each first."""
+    index = {gene: i for i, gene in enumerate(genes)}
+    rows = [(index[row["gene"]], int(row["position"]), row["source"]) for _, row in read_table(path, ("gene", "position", "source")) if row["gene"] in index]
+    rows.sort(key=lambda row: row[0])
+    lacking = len(genes) - len({row[0] for row in rows})
+    if lacking:
+        raise InputError(f"{path.name}: {lacking} genes have no TSS")
+    for column, values in zip(("gene", "position", "source"), zip(*rows, strict=True), strict=True):
+        write_array(file, f"tss/{column}", list(values))
+
+
+def write_expression(file: h5py.File, key: str, matrix: Matrix, samples: list[str], genes: list[str], options: argparse.Namespace) -> None:
+    """Write (samples, genes) values in the unit the table names; every sample must have a column, and enough genes detected."""
+    lacking = [sample for sample in samples if sample not in set(matrix.columns)]
+    if lacking:
+        raise InputError(f"expression: no column for sample {', '.join(lacking[:5])}; the table has {', '.join(matrix.columns[:5])} … ({len(matrix.columns)} columns)")
+    ignored = len(matrix.columns) - len(samples)
+    if ignored:
+        log.info(f"expression: {ignored} columns belong to no sample of the sheet and are left out")
+    detected = np.array([(matrix.values[:, matrix.columns.index(sample)] > 0).sum() for sample in samples])
+    few = np.flatnonzero(detected < options.min_detected * np.median(detected))
+    if len(few) or not detected.all():
+        sample = int(few[0]) if len(few) else int(np.argmin(detected))
+        raise InputError(
+            f"sample {samples[sample]}: {detected[sample]:,} genes detected, the cohort's median is {np.median(detected):,.0f}; "
+            f"leave it out of the samplesheet or lower --min_detected ({options.min_detected})"
+        )
+    row, column = ({name: i for i, name in enumerate(names)} for names in (matrix.rows, matrix.columns))
+    values = matrix.values[np.ix_([row[gene] for gene in genes], [column[sample] for sample in samples])].T
+    write_array(file, key, values, unit=matrix.attributes.get("unit", "tpm"))
+
+
+def write_bins(file: h5py.File, key: str, paths: list[Path], samples: list[str], genes: list[str], options: argparse.Namespace) -> None:
+    """Append each sample's open bins; one sample is in memory at a time."""
+    by_sample = {}
+    for path in paths:
+        with np.load(path, allow_pickle=False) as table:
+            by_sample[str(table["sample"])] = path
+    lacking = [sample for sample in samples if sample not in by_sample]
+    if lacking:
+        raise InputError(f"accessibility: no peaks for sample {', '.join(lacking[:5])}")
+    chunk = {"maxshape": (None,), "chunks": (65_536,), "compression": "gzip"}
+    bins = file.create_dataset("accessibility/bin", shape=(0,), dtype="i4", **chunk)
+    signals = file.create_dataset("accessibility/signal", shape=(0,), dtype="f4", **chunk)
+    indptr, bin_bp, progress = [0], 0, Progress(len(samples), "samples' bins written")
+    for done, sample in enumerate(samples, 1):
+        with np.load(by_sample[sample], allow_pickle=False) as table:
+            bin_bp = same_genome(file, table, by_sample[sample], bin_bp)
+            end = indptr[-1] + len(table["bin"])
+            for array, values in ((bins, table["bin"]), (signals, table["signal"])):
+                array.resize(end, axis=0)
+                array[indptr[-1] : end] = values
+            indptr.append(end)
+        progress.step(done)
+    bins.attrs["bin_bp"] = bin_bp
+    write_array(file, "accessibility/indptr", np.array(indptr))
+
+
+def same_genome(file: h5py.File, table: np.lib.npyio.NpzFile, path: Path, bin_bp: int) -> int:
+    """Return the bin width of a sample's bins, after comparing width and chromosomes with the dataset's."""
+    names, sizes = list(file["chromosomes/name"].asstr()[:]), file["chromosomes/size"][:]
+    if list(table["chromosomes"]) != names or not np.array_equal(table["sizes"], sizes):
+        raise InputError(f"{path.name}: binned on {len(table['chromosomes'])} chromosomes of another genome than the dataset's {len(names)}")
+    if bin_bp and bin_bp != int(table["bin_bp"]):
+        raise InputError(f"{path.name}: bins of {int(table['bin_bp'])} bp, the samples before have {bin_bp} bp")
+    return int(table["bin_bp"])
+
+
+def write_features(file: h5py.File, key: str, matrix: Matrix, samples: list[str], genes: list[str], options: argparse.Namespace) -> None:
+    """Write (genes, features) values with the features' names."""
+    row = {gene: i for i, gene in enumerate(matrix.rows)}
+    write_array(file, key, matrix.values[[row[gene] for gene in genes]], name=matrix.columns)
+
+
+def write_labels(file: h5py.File, key: str, matrix: Matrix, samples: list[str], genes: list[str], options: argparse.Namespace) -> None:
+    """Write (labels, genes) values, one column of the table a label."""
+    row = {gene: i for i, gene in enumerate(matrix.rows)}
+    write_array(file, key, matrix.values[[row[gene] for gene in genes]].T, unit=matrix.attributes.get("unit", "zscore"))
+    write_array(file, "labels/name", matrix.columns)
+
+
+WRITERS: dict[str | None, Callable[..., None]] = {"expression": write_expression, "bins": write_bins, "features": write_features, "labels": write_labels}
+
+
+def parse_args() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--samples", type=Path, required=True, help=f"TSV: {', '.join(SAMPLE_COLUMNS)}")
+    parser.add_argument("--chrom-sizes", type=Path, required=True, help="chromosome<TAB>bp")
+    parser.add_argument("--genes", type=Path, required=True, help=f"TSV: {', '.join(GENE_COLUMNS)}")
+    parser.add_argument("--tss", type=Path, required=True, help="TSV: gene, position (0-based), source")
+    parser.add_argument("--table", nargs="+", action="append", default=[], metavar=("KEY", "FILE"), help="an entry of LAYOUT and the file(s) that hold it; repeatable")
+    parser.add_argument("--hold-out", choices=HOLD_OUT, default="samples", help="what test examples have that training never saw")
+    parser.add_argument("--folds", type=int, default=5, help="folds of the held-out axis; 0 holds out each group once")
+    parser.add_argument("--gene-folds", type=int, default=3, help="folds of the genes when both are held out")
+    parser.add_argument("--group-by", type=lambda text: text.split(","), default=list(GROUP_COLUMNS), help="samples that share one of these stay together")
+    parser.add_argument("--min-detected", type=float, default=0.5, help="share of the cohort's median number of detected genes below which a sample is refused")
+    parser.add_argument("--assembly", default="unknown", help="name of the genome assembly")
+    parser.add_argument("--annotation", default="unknown", help="name of the annotation")
+    parser.add_argument("--sources", default="{}", help="JSON: accession or name and checksum of every input")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the folds")
+    parser.add_argument("--lost-ids-out", type=Path, help="TSV of the ids that did not join")
+    parser.add_argument("--out", type=Path, required=True, help="the dataset")
+    return parser
+
+
+def main(options: argparse.Namespace) -> None:
+    """Assemble, then say with what."""
+    unknown = [column for column in options.group_by if column not in GROUP_COLUMNS]
+    if unknown:
+        raise InputError(f"--group_by {','.join(unknown)}: choose from {', '.join(GROUP_COLUMNS)}")
+    assemble_dataset(options)
+    write_versions(options.versions, "numpy", "h5py")
+
+
+if __name__ == "__main__":
+    run(main, parse_args())

@@ -1,0 +1,43 @@
+"""Save and load what training made: weights, configuration, state, ids, fold, seed and code; loading never runs anything."""
+
+import io
+import pickle
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from exprcast.cli import InputError, whole_file
+from exprcast.tables import check_file_id
+
+FORMAT, FORMAT_VERSION = "exprcast-checkpoint", 1
+KEYS = {
+    "format", "format_version", "family", "preset", "config", "sizes", "state", "weights", "rows", "columns", "unit", "fold", "seed", "trained_seed", "status", "code",
+}  # fmt: skip
+
+
+def save_checkpoint(path: Path, config: object, **content: object) -> None:
+    """Write a checkpoint whole; serialised in memory first, because torch.save stores the name of the file it writes to."""
+    content = {"format": FORMAT, "format_version": FORMAT_VERSION, "config": asdict(config), **content}
+    if set(content) != KEYS:
+        raise TypeError(f"a checkpoint holds {sorted(KEYS)}; differing: {sorted(KEYS ^ set(content))}")
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    with whole_file(path) as temporary:
+        temporary.write_bytes(buffer.getvalue())
+
+
+def load_checkpoint(path: Path) -> dict:
+    """Return a checkpoint's content on the CPU; anything but tensors, numbers, text and their containers is refused."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise InputError(f"{path.name}: not a checkpoint that can be read safely ({type(error).__name__}); it is damaged or from elsewhere") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise InputError(f"{path.name}: not an exprcast checkpoint")
+    if content.get("format_version") != FORMAT_VERSION or set(content) != KEYS:
+        raise InputError(f"{path.name}: checkpoint version {content.get('format_version')}, this code reads {FORMAT_VERSION}; train again")
+    check_file_id(str(content["family"]), f"{path.name}: family")
+    return content

@@ -1,0 +1,89 @@
+"""What every script in bin/ does the same way: user errors in one line, a log on stderr, files that appear whole or not at all."""
+
+import argparse
+import json
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from platform import python_version
+from time import monotonic
+
+log = logging.getLogger("exprcast")
+
+
+class InputError(Exception):
+    """Something the user gave is wrong; the message says what, where and what to do, in one line."""
+
+
+def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
+    """Parse the command line and call `main`: an InputError ends as one line on stderr and exit status 1."""
+    name = Path(sys.argv[0]).name
+    add_shared_options(parser)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=f"{name}: %(message)s")
+    try:
+        main(parser.parse_args())
+    except InputError as error:
+        one_line = " ".join(str(error).split())
+        sys.exit(f"{name}: error: {one_line}")
+
+
+def add_shared_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that every script has."""
+    parser.add_argument("--code", default="", help="fingerprint of the code that runs (set by the pipeline)")
+    parser.add_argument("--versions", type=Path, help="write the versions of the tools used to this JSON file")
+
+
+def write_versions(path: Path | None, *packages: str) -> None:
+    """Write {"python": …, package: version} as JSON, for the report; nothing when no path was asked for."""
+    if path is not None:
+        versions = {"python": python_version()} | {package: version(package) for package in packages}
+        path.write_text(json.dumps(versions, sort_keys=True) + "\n")
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`, renamed to it when the block ends well and removed when it does not."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o666 & ~umask())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def umask() -> int:
+    """Return the process's file mode mask (there is no way to read it but to set it)."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+class Progress:
+    """Say on stderr how far a long loop is and how long is left: a moving line on a terminal, a line each half minute in a log."""
+
+    def __init__(self, total: int, what: str, every_s: float = 30.0) -> None:
+        self.total, self.what = total, what
+        self.start = self.last = monotonic()
+        self.terminal = sys.stderr.isatty()
+        self.every_s = 0.2 if self.terminal else every_s
+
+    def step(self, done: int) -> None:
+        """Report `done` of the total, if the last report is long enough ago."""
+        now = monotonic()
+        if now - self.last < self.every_s:
+            return
+        self.last = now
+        left = (now - self.start) / max(done, 1) * (self.total - done)
+        text = f"{self.what}: {done:,} of {self.total:,}, about {left:.0f} s left"
+        if self.terminal:
+            sys.stderr.write(f"\r{text}\033[K" + ("\n" if done >= self.total else ""))
+        else:
+            log.info(text)

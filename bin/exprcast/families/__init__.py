@@ -1,0 +1,1 @@
+"""Model families, one a file; the contract is in exprcast/family.py."""

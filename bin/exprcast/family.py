@@ -1,0 +1,130 @@
+"""What a model family is: one file with the names below; load_family() finds it by its file name and says what is missing.
+
+EXAMPLES           the axes one example lies on: "samples", "genes" or "samples×genes"
+INPUTS             entries of the dataset that the family reads
+TARGET, UNITS      the entry it predicts, and the units it accepts there
+Config, PRESETS    a dataclass of hyper-parameters (it extends training.Settings), and {preset name: changed values}
+prepare(dataset, rows, config) → state
+                   all that is learned from training examples except weights, as tensors, numbers and lists;
+                   `rows` (folds.Rows) are the samples and the genes that it may look at
+examples(dataset, config, state) → Examples
+Model(config, sizes)
+                   a torch module: called with the inputs of a batch it returns (batch, outputs) in the targets' space
+fit_rule(examples, train) → {name: array};  rule(examples, fitted, index) → (index, outputs)
+                   the family's own strong simple predictor, printed with the baselines
+REFERENCES         True where prediction needs the training samples (default False)
+
+Every prediction is a place in a matrix, rows × columns: an example on samples is a row of it, one on genes a column, one on
+samples×genes a cell (number = row · columns + column).
+"""
+
+import sys
+from dataclasses import fields, is_dataclass, replace
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from exprcast.cli import InputError
+from exprcast.dataset import HOLD_OUT, Dataset
+from exprcast.folds import combine_roles
+
+NEEDED = ("EXAMPLES", "INPUTS", "TARGET", "UNITS", "Config", "PRESETS", "prepare", "examples", "Model", "fit_rule", "rule")
+AXES = {"samples": ("samples",), "genes": ("genes",), "samples×genes": HOLD_OUT}
+
+
+class Examples(Protocol):
+    """An indexable set of all examples of a dataset, read lazily; `index` is always a 1-D array of example numbers."""
+
+    rows: list[str]  # ids of the rows of the matrix that the targets fill: samples, or labels
+    columns: list[str]  # ids of its columns: genes, or transcripts
+    unit: str  # of targets and predictions, "log2(tpm + 1)"
+    sizes: dict[str, int]  # what Model needs to know of the data
+    input_names: list[str]
+    explained: list[str]  # those of them that attributions share a prediction out over
+
+    def inputs(self, index: np.ndarray) -> tuple[torch.Tensor, ...]:
+        """Return what the network reads, one tensor an input, batch first."""
+
+    def targets(self, index: np.ndarray) -> torch.Tensor:
+        """Return (index, outputs) float32; NaN = not measured."""
+
+    def features(self, index: np.ndarray) -> np.ndarray:
+        """Return (index, features) float32: the same inputs as one flat row, for the baselines."""
+
+    def reference(self, index: np.ndarray) -> tuple[torch.Tensor, ...]:
+        """Return inputs with the explained ones replaced by their reference, the others as they are."""
+
+
+def load_family(name: str, folder: Path | None = None) -> ModuleType:
+    """Return the family's module (of exprcast.families, or of another folder in tests), checked against the contract."""
+    folder = folder or Path(__file__).parent / "families"
+    known = sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
+    if name not in known:
+        raise InputError(f"no model family '{name[:60]}'; there are {', '.join(known)}")
+    if folder == Path(__file__).parent / "families":
+        family = import_module(f"exprcast.families.{name}")
+    else:
+        spec = spec_from_file_location(f"family_{name}", folder / f"{name}.py")
+        family = module_from_spec(spec)
+        sys.modules[spec.name] = family
+        spec.loader.exec_module(family)
+    check_contract(family, name)
+    return family
+
+
+def check_contract(family: ModuleType, name: str) -> None:
+    """Raise TypeError (ours, not the user's) naming what a family file lacks."""
+    lacking = [word for word in NEEDED if not hasattr(family, word)]
+    if lacking or family.EXAMPLES not in AXES or not is_dataclass(family.Config) or "default" not in family.PRESETS:
+        raise TypeError(f"family {name}: lacks {', '.join(lacking) or 'a valid EXAMPLES, a dataclass Config or the preset default'}")
+
+
+def make_config(family: ModuleType, preset: str, options: dict[str, object] | None = None) -> object:
+    """Return the family's Config with a preset's values, then the user's; unknown names and wrong types are InputErrors."""
+    name = family.__name__.rsplit(".", 1)[-1]
+    if preset not in family.PRESETS:
+        raise InputError(f"{name} has no preset '{preset[:60]}'; there are {', '.join(family.PRESETS)}")
+    config = replace(family.Config(), **family.PRESETS[preset])
+    known = {field.name: type(getattr(config, field.name)) for field in fields(config)}
+    for key, value in (options or {}).items():
+        if key not in known:
+            raise InputError(f"{name} has no option '{key}'; there are {', '.join(known)}")
+        if not isinstance(value, known[key]) and not (known[key] is float and isinstance(value, int)):
+            raise InputError(f"{name} option {key}: {value!r} is not a {known[key].__name__}")
+    return replace(config, **(options or {}))
+
+
+def check_inputs(family: ModuleType, dataset: Dataset) -> None:
+    """Raise InputError if the dataset lacks what the family reads, has a unit it does not accept, or holds out another axis."""
+    name = family.__name__.rsplit(".", 1)[-1]
+    lacking = [entry for entry in (*family.INPUTS, family.TARGET) if not dataset.has(entry)]
+    if lacking:
+        raise InputError(f"{name} needs {', '.join(lacking)}, which {dataset.path.name} does not have")
+    unit = dataset.unit(family.TARGET)
+    if unit not in family.UNITS:
+        raise InputError(f"{name} predicts {family.TARGET} in {' or '.join(family.UNITS)}; {dataset.path.name} has it in {unit}")
+    if dataset.hold_out not in AXES[family.EXAMPLES]:
+        raise InputError(f"{name} has one example a {family.EXAMPLES[:-1]}: it can hold out {' or '.join(AXES[family.EXAMPLES])}, the dataset holds out {dataset.hold_out}")
+
+
+def example_roles(family: ModuleType, dataset: Dataset, fold: int) -> np.ndarray:
+    """Return (examples,) roles in a fold."""
+    samples, genes = dataset.sample_role[fold], dataset.gene_role[fold]
+    if family.EXAMPLES == "samples":
+        return samples
+    return genes if family.EXAMPLES == "genes" else combine_roles(samples, genes, dataset.hold_out).ravel()
+
+
+def place(axes: str, matrix: np.ndarray, index: np.ndarray, values: np.ndarray) -> None:
+    """Write (index, outputs) values of examples into their places in a (rows, columns) matrix."""
+    if axes == "samples":
+        matrix[index] = values
+    elif axes == "genes":
+        matrix[:, index] = values.T
+    else:
+        matrix.ravel()[index] = values[:, 0]

@@ -1,0 +1,185 @@
+"""The report's pictures: plain arrays in, inline SVG out; the page's own colours, so that they read on light and on dark.
+
+Colours are placeholders while matplotlib draws; afterwards each becomes a variable of the page's style sheet. Dense layers are
+small images inside the SVG. The same values give the same bytes.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from io import BytesIO
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from exprcast.metrics import Estimate
+from exprcast.page import Picture
+from exprcast.results import MODEL, History
+
+TEXT, LINE = "#010101", "#010102"
+PREDICTORS = {MODEL: "#010103", "mean": "#010104", "ridge": "#010105", "nearest": "#010106", "rule": "#010107"}
+OTHER = "#010108"
+PLACEHOLDERS = {TEXT: "currentColor", LINE: "var(--line)", OTHER: "var(--other)"} | {colour: f"var(--{name})" for name, colour in PREDICTORS.items()}
+DENSITY = (70, 140, 235)  # a blue that shows on white and on black
+STYLE = {
+    "svg.fonttype": "none", "text.parse_math": False, "font.size": 9.5, "axes.labelsize": 9.5, "xtick.labelsize": 9, "ytick.labelsize": 9, "legend.fontsize": 9,
+    "legend.frameon": False, "text.color": TEXT, "axes.labelcolor": TEXT, "axes.edgecolor": LINE, "xtick.color": TEXT, "ytick.color": TEXT,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": LINE, "grid.linewidth": 0.6, "axes.axisbelow": True,
+    "xtick.major.size": 0, "ytick.major.size": 0, "image.composite_image": False,
+}  # fmt: skip
+NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+MOST_BARS = 60
+SIZES = {"small": (240, 180), "normal": (360, 250), "wide": (760, 270)}  # points; the page scales them
+
+
+def picture(name: str, paint: Callable[[Axes], None], alt: str, caption: str, size: str = "normal", height: float | None = None) -> Picture:
+    """Let `paint` draw into fresh axes and return the picture; `name` is unique in the page and seeds the ids inside."""
+    with rc_context(STYLE | {"svg.hashsalt": name}):
+        figure = Figure(figsize=(SIZES[size][0] / 72, (height or SIZES[size][1]) / 72), layout="constrained")
+        paint(figure.subplots())
+        buffer = BytesIO()
+        figure.savefig(buffer, format="svg", transparent=True, metadata=NO_METADATA)
+    return Picture(clean_svg(buffer.getvalue().decode()), alt, caption, size)
+
+
+def clean_svg(svg: str) -> str:
+    """Return the <svg> element alone, with page colours, without matplotlib's ids of groups and its style sheet."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg)
+    return re.sub(r"#0101\d\d", lambda match: PLACEHOLDERS[match[0]], svg).strip()
+
+
+def colour(predictor: str) -> str:
+    """Return a predictor's colour, the same in every picture."""
+    return PREDICTORS.get(predictor, OTHER)
+
+
+def draw_intervals(name: str, estimates: dict[str, Estimate], label: str, alt: str, caption: str) -> Picture:
+    """One line a predictor: a dot and its interval; NA where there is none."""
+
+    def paint(axes: Axes) -> None:
+        for y, (predictor, estimate) in enumerate(reversed(estimates.items())):
+            if np.isnan(estimate.value):
+                axes.annotate("NA", (0, y), xytext=(4, 0), textcoords="offset points", va="center")
+                continue
+            axes.plot([estimate.low, estimate.high], [y, y], color=colour(predictor), linewidth=2.5)
+            axes.plot(estimate.value, y, "o", color=colour(predictor), markersize=8 if predictor == MODEL else 6)
+            axes.annotate(f"{estimate.value:.2f}", (estimate.value, y), xytext=(0, 7), textcoords="offset points", ha="center")
+        axes.axvline(0, color=TEXT, linewidth=0.8)
+        axes.set_yticks(range(len(estimates)), list(reversed(estimates)))
+        axes.set_ylim(-0.5, len(estimates) - 0.3)
+        axes.margins(x=0.12)
+        axes.grid(False, axis="y")
+        axes.set_xlabel(label)
+
+    return picture(name, paint, alt, caption, height=60 + 32 * len(estimates))
+
+
+def draw_density(name: str, predicted: np.ndarray, observed: np.ndarray, labels: tuple[str, str], alt: str, caption: str) -> Picture:
+    """Observed (x) against predicted (y), both on one scale: the darker, the more values."""
+    known = ~(np.isnan(predicted) | np.isnan(observed))
+    predicted, observed = predicted[known], observed[known]
+
+    def paint(axes: Axes) -> None:
+        axes.set_xlabel(labels[0])
+        axes.set_ylabel(labels[1])
+        if not len(observed):
+            return say_empty(axes)
+        low, high = min(observed.min(), predicted.min()), max(observed.max(), predicted.max())
+        low, high = (low, high) if high > low else (low - 1, high + 1)
+        counts = np.histogram2d(predicted, observed, bins=80, range=[[low, high]] * 2)[0]  # (predicted, observed)
+        image = np.zeros((*counts.shape, 4), dtype=np.uint8)
+        image[..., :3] = DENSITY
+        image[..., 3] = np.where(counts > 0, 60 + 195 * np.log1p(counts) / np.log1p(counts.max()), 0)
+        axes.imshow(image, origin="lower", extent=(low, high, low, high), interpolation="none", aspect="equal", zorder=2)
+        axes.plot([low, high], [low, high], color=TEXT, linewidth=0.8, linestyle="--")
+
+    return picture(name, paint, alt, caption, height=330)
+
+
+def draw_bars(name: str, ids: Sequence[str], model: np.ndarray, rule: np.ndarray, rule_name: str, label: str, alt: str, caption: str) -> Picture:
+    """One bar a sample for the model, sorted, with a line across it for a baseline."""
+    order = np.argsort(np.where(np.isnan(model), np.inf, -model), kind="stable")
+
+    def paint(axes: Axes) -> None:
+        x = np.arange(len(ids))
+        axes.bar(x, model[order], width=0.75, color=colour(MODEL), alpha=0.75, label=MODEL)
+        axes.hlines(rule[order], x - 0.42, x + 0.42, color=colour(rule_name), linewidth=2.5, label=rule_name)
+        axes.axhline(0, color=TEXT, linewidth=0.8)
+        axes.set_xticks(x, [shorten(ids[i]) for i in order], rotation=90 if len(ids) > 6 else 0)
+        axes.set_xlim(-0.6, max(len(ids), 8) - 0.4)
+        axes.grid(False, axis="x")
+        axes.set_ylabel(label)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderpad=0)
+
+    return picture(name, paint, alt, caption, size="wide")
+
+
+def draw_histogram(name: str, values: dict[str, np.ndarray], labels: tuple[str, str], alt: str, caption: str) -> Picture:
+    """Outlines of how the values (correlations, −1 to 1) of several predictors are spread."""
+    values = {predictor: r[~np.isnan(r)] for predictor, r in values.items() if not np.isnan(r).all()}
+
+    def paint(axes: Axes) -> None:
+        axes.set_xlabel(labels[0])
+        axes.set_ylabel(labels[1])
+        axes.set_xlim(-1, 1)
+        if not values:
+            return say_empty(axes)
+        edges = np.linspace(-1, 1, 41)
+        for predictor, r in reversed(values.items()):
+            counts, style = np.histogram(r, edges)[0], {"color": colour(predictor), "label": predictor}
+            axes.stairs(counts, edges, linewidth=2 if predictor == MODEL else 1.3, **style)
+            if predictor == MODEL:
+                axes.stairs(counts, edges, fill=True, alpha=0.25, color=colour(MODEL))
+        axes.axvline(0, color=TEXT, linewidth=0.8)
+        handles, names = axes.get_legend_handles_labels()
+        axes.legend(handles[::-1], names[::-1], loc="lower left", bbox_to_anchor=(0, 1), ncols=len(names), borderpad=0, columnspacing=1, handlelength=1.2)
+
+    return picture(name, paint, alt, caption)
+
+
+def draw_curves(name: str, histories: Sequence[History], limits: tuple[float, float], alt: str, caption: str, size: str = "small") -> Picture:
+    """Training and validation loss by epoch; a restart after a collapse begins a new line."""
+
+    def paint(axes: Axes) -> None:
+        for history in histories:
+            epoch = np.arange(1, len(history.seeds) + 1)
+            for part in np.split(np.arange(len(epoch)), np.flatnonzero(np.diff(history.seeds)) + 1):
+                axes.plot(epoch[part], history.train_loss[part], color=PREDICTORS["mean"], linewidth=1.1, label="training")
+                axes.plot(epoch[part], history.valid_loss[part], color=PREDICTORS[MODEL], linewidth=1.6, label="validation")
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("loss")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        if np.isfinite(limits).all() and limits[1] > limits[0]:
+            axes.set_yscale("log" if 0 < limits[0] < limits[1] / 20 else "linear")
+            axes.set_ylim(*limits)
+        once = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+        axes.legend(once.values(), once.keys(), loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderpad=0, columnspacing=1, handlelength=1.2)
+
+    return picture(name, paint, alt, caption, size=size)
+
+
+def draw_distance(name: str, distance_bp: np.ndarray, share: np.ndarray, unit: str, alt: str, caption: str) -> Picture:
+    """Mean |share| of a bin against its distance to the TSS."""
+
+    def paint(axes: Axes) -> None:
+        axes.fill_between(distance_bp / 1000, share, color=colour(MODEL), alpha=0.3, linewidth=0)
+        axes.plot(distance_bp / 1000, share, color=colour(MODEL), linewidth=1.4)
+        axes.set_xlim(distance_bp.min() / 1000, distance_bp.max() / 1000)
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("distance to the TSS in kb (below 0: upstream)")
+        axes.set_ylabel(f"mean |share| in {shorten(unit)}")
+
+    return picture(name, paint, alt, caption)
+
+
+def say_empty(axes: Axes) -> None:
+    """Say in an empty picture that it is empty."""
+    axes.text(0.5, 0.5, "no values", transform=axes.transAxes, ha="center", va="center")
+
+
+def shorten(identifier: str, most: int = 22) -> str:
+    """Return an id, its middle left out if it is long (the ends of sample names tell them apart)."""
+    return identifier if len(identifier) <= most else f"{identifier[: most // 2]}…{identifier[-(most - most // 2 - 1) :]}"

@@ -1,0 +1,199 @@
+"""One self-contained HTML page out of sections of text, tables and pictures: no script, no request, light and dark.
+
+Everything that comes from outside is escaped by Jinja2; only the pictures, drawn by figures.py, go in as markup.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+
+class Cell(NamedTuple):
+    """One cell of a table: its text, a second line in small print, a class, and a bar behind it (0 to 1)."""
+
+    text: str
+    note: str = ""
+    kind: str = ""
+    bar: float | None = None
+
+
+class Text(NamedTuple):
+    """A paragraph; `kind` is "" or "warn"."""
+
+    text: str
+    kind: str = ""
+
+
+class Terms(NamedTuple):
+    """Words explained, folded away under a title."""
+
+    title: str
+    entries: Sequence[tuple[str, str]]
+
+
+class Table(NamedTuple):
+    """A table whose first column names its rows."""
+
+    caption: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[Cell | str]]
+
+
+class Picture(NamedTuple):
+    """A drawing with what it says for those who cannot see it; `size` is small, normal or wide."""
+
+    svg: str
+    alt: str
+    caption: str
+    size: str = "normal"
+
+
+class Pictures(NamedTuple):
+    """Pictures side by side, as many as fit."""
+
+    pictures: Sequence[Picture]
+
+
+class Section(NamedTuple):
+    """A headline, its anchor, and what stands below it."""
+
+    anchor: str
+    title: str
+    blocks: Sequence[Text | Terms | Table | Pictures]
+
+
+class Verdict(NamedTuple):
+    """The answer for one family: better, worse, undecided or unknown; numbers as (value, what it is); warnings in red."""
+
+    kind: str
+    sentence: str
+    numbers: Sequence[tuple[str, str]]
+    warnings: Sequence[str]
+
+
+def number(value: float, digits: int = 3) -> str:
+    """Return a number to so many significant digits, NA where there is none."""
+    if math.isnan(value):
+        return "NA"
+    if value == 0:
+        return "0"
+    if abs(value) >= 1000 or float(value).is_integer():
+        text = f"{value:,.0f}"
+    else:
+        text = f"{value:#.{digits}g}".rstrip(".")
+    return text.replace("-", "−")
+
+
+def render_page(title: str, subtitle: str, verdicts: Sequence[Verdict], sections: Sequence[Section]) -> str:
+    """Return the whole page as HTML."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["drawing"] = lambda picture: Markup(picture.svg)  # noqa: S704 (drawn by us, its text escaped by matplotlib)
+    environment.tests.update({kind.__name__.lower(): (lambda block, kind=kind: isinstance(block, kind)) for kind in (Text, Terms, Table, Pictures, Cell)})
+    return environment.from_string(TEMPLATE).render(title=title, subtitle=subtitle, verdicts=verdicts, sections=sections, style=Markup(STYLE)) + "\n"
+
+
+STYLE = """
+:root { color-scheme: light dark; --page: #ffffff; --ink: #1c2430; --muted: #566171; --line: #d8dee6; --card: #f5f7fa; --bar: #dbe8fb;
+  --model: #1f6feb; --mean: #7a8490; --ridge: #c2620a; --nearest: #15804d; --rule: #8a3fc4; --other: #a8326b;
+  --better: #15803d; --worse: #c62828; --undecided: #8a6100; --unknown: #566171; }
+@media (prefers-color-scheme: dark) { :root { --page: #11151b; --ink: #e6eaf0; --muted: #9aa6b4; --line: #2e3742; --card: #191f27; --bar: #223550;
+  --model: #62a8ff; --mean: #97a1ad; --ridge: #f0a04b; --nearest: #4cc38a; --rule: #c792ea; --other: #f08ab8;
+  --better: #4cc38a; --worse: #ff7b72; --undecided: #e3b341; --unknown: #9aa6b4; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 1240px; padding: 1rem 1rem 4rem; background: var(--page); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
+h1 { margin: 0; font-size: 1.5rem; } h2 { margin: 2.5rem 0 .5rem; padding-top: .5rem; border-top: 1px solid var(--line); font-size: 1.2rem; }
+p { margin: .5rem 0; max-width: 75ch; } a { color: var(--model); } .muted, figcaption, caption, .note { color: var(--muted); }
+nav { display: flex; flex-wrap: wrap; gap: .25rem 1rem; margin: 1.5rem 0 0; font-size: .9rem; }
+.verdict { margin: 1rem 0; padding: .9rem 1rem; border: 1px solid var(--line); border-left: .4rem solid var(--kind); border-radius: .4rem; background: var(--card); }
+.verdict strong { color: var(--kind); letter-spacing: .06em; } .verdict p { font-size: 1.1rem; } .verdict p.bad { font-size: 1rem; }
+.better { --kind: var(--better); } .worse { --kind: var(--worse); } .undecided { --kind: var(--undecided); } .unknown { --kind: var(--unknown); }
+.bad { color: var(--worse); font-weight: 600; } .warn { color: var(--undecided); font-weight: 600; }
+.numbers { display: flex; flex-wrap: wrap; gap: .5rem 2rem; margin: .5rem 0 0; } .numbers div { display: flex; flex-direction: column-reverse; }
+.numbers dt { color: var(--muted); font-size: .85rem; } .numbers dd { margin: 0; font-size: 1.6rem; font-variant-numeric: tabular-nums; line-height: 1.2; }
+.scroll { max-width: 100%; max-height: 32rem; overflow: auto; margin: 1rem 0; }
+table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; overflow-wrap: normal; } caption { text-align: left; padding: 0 0 .3rem; }
+th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top; } td { white-space: nowrap; } td.words { white-space: normal; text-align: left; min-width: 12rem; max-width: 40rem; overflow-wrap: anywhere; }
+thead th { position: sticky; top: 0; background: var(--page); color: var(--muted); font-weight: 600; vertical-align: bottom; box-shadow: inset 0 -1px var(--line); border: 0; }
+th:first-child { text-align: left; overflow-wrap: anywhere; min-width: 6.5rem; max-width: 16rem; } tbody th { font-weight: 600; } .note { display: block; font-size: .8rem; }
+td.best { color: var(--better); font-weight: 600; } .model { color: var(--model); }
+td[style] { background: linear-gradient(90deg, var(--bar) var(--bar-end), transparent 0); }
+.pictures { display: flex; flex-wrap: wrap; gap: 1rem 1.5rem; margin: 1rem 0; } figure { margin: 0; flex: 0 1 480px; min-width: 0; } figure.small { flex-basis: 280px; } figure.wide { flex-basis: 100%; }
+figure.wide .drawing { overflow-x: auto; } figure.wide svg { min-width: 640px; max-width: 1080px; } figcaption { font-size: .9rem; max-width: 75ch; }
+svg { display: block; width: 100%; height: auto; } svg * { stroke-linejoin: round; } svg text { font-family: inherit !important; } svg image { image-rendering: pixelated; }
+dl.terms dt { font-weight: 600; } dl.terms dd { margin: 0 0 .5rem; max-width: 75ch; } summary { cursor: pointer; color: var(--model); }
+"""
+
+TEMPLATE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ title }}</title>
+<style>{{ style }}</style>
+</head>
+<body>
+{% macro show_cell(cell) %}
+{% if cell is cell %}
+<td{% if cell.kind %} class="{{ cell.kind }}"{% endif %}{% if cell.bar is not none %} style="--bar-end: {{ '%.0f' | format(100 * cell.bar) }}%"{% endif %}>{{ cell.text }}{% if cell.note %}<span class="note">{{ cell.note }}</span>{% endif %}</td>
+{% else %}
+<td>{{ cell }}</td>
+{% endif %}
+{% endmacro %}
+{% macro show_table(table) %}
+<div class="scroll" tabindex="0" role="region" aria-label="{{ table.caption }}"><table>
+<caption>{{ table.caption }}</caption>
+<thead><tr>{% for name in table.head %}<th scope="col">{{ name }}</th>{% endfor %}</tr></thead>
+<tbody>
+{% for row in table.rows %}
+<tr><th scope="row"{% if row[0] == 'model' %} class="model"{% endif %}>{{ row[0] }}</th>
+{% for cell in row[1:] %}{{ show_cell(cell) }}{% endfor %}</tr>
+{% endfor %}
+</tbody></table></div>
+{% endmacro %}
+{% macro show_pictures(pictures) %}
+<div class="pictures">
+{% for picture in pictures %}
+<figure class="{{ picture.size }}"><div class="drawing" role="img" aria-label="{{ picture.alt }}">{{ picture | drawing }}</div>
+<figcaption>{{ picture.caption }}</figcaption></figure>
+{% endfor %}
+</div>
+{% endmacro %}
+<header>
+<h1>{{ title }}</h1>
+<p class="muted">{{ subtitle }}</p>
+</header>
+<main>
+{% for verdict in verdicts %}
+<article class="verdict {{ verdict.kind }}">
+<p><strong>{{ verdict.kind | upper }}</strong> {{ verdict.sentence }}</p>
+{% if verdict.numbers %}
+<dl class="numbers">{% for value, what in verdict.numbers %}<div><dt>{{ what }}</dt><dd>{{ value }}</dd></div>{% endfor %}</dl>
+{% endif %}
+{% for warning in verdict.warnings %}
+<p class="bad">{{ warning }}</p>
+{% endfor %}
+</article>
+{% endfor %}
+<nav aria-label="Sections">{% for section in sections %}<a href="#{{ section.anchor }}">{{ section.title }}</a>{% endfor %}</nav>
+{% for section in sections %}
+<section>
+<h2 id="{{ section.anchor }}">{{ section.title }}</h2>
+{% for block in section.blocks %}
+{% if block is text %}
+<p{% if block.kind %} class="{{ block.kind }}"{% endif %}>{{ block.text }}</p>
+{% elif block is terms %}
+<details><summary>{{ block.title }}</summary><dl class="terms">{% for word, words in block.entries %}<dt>{{ word }}</dt><dd>{{ words }}</dd>{% endfor %}</dl></details>
+{% elif block is table %}
+{{ show_table(block) }}
+{% else %}
+{{ show_pictures(block.pictures) }}
+{% endif %}
+{% endfor %}
+</section>
+{% endfor %}
+</main>
+</body>
+</html>"""

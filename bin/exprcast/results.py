@@ -1,0 +1,169 @@
+"""What a finished run left behind, read for the report: scores, predictions, learning curves, leakage, quality, shares, versions."""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import h5py
+import numpy as np
+
+from exprcast.cli import InputError
+from exprcast.dataset import TEST, open_hdf5
+from exprcast.metrics import Estimate
+from exprcast.tables import parse_number, read_table
+
+MODEL = "model"
+SCORE_KEY = ("family", "predictor", "against", "metric", "scope")
+PREDICTION_KEYS = ("rows", "columns", "folds", "seeds", "status", "observed", "role", "predicted", "training_mean", "baselines")
+HISTORY_NAME = re.compile(r"(?P<family>.+)\.fold(?P<fold>\d+)\.seed(?P<seed>\d+)\.history\.tsv")
+HISTORY_COLUMNS = ("epoch", "seed", "train_loss", "valid_loss")
+LEAKAGE_COLUMNS = ("axis", "shared", "promised", "folds_with_sharing", "names")
+BLOCK = 8_192
+
+Scores = dict[tuple[str, str, str, str, str], Estimate]  # by SCORE_KEY
+Units = dict[str, dict[str, dict[str, float]]]  # family → predictor → sample or gene id → r
+
+
+class Predictions(NamedTuple):
+    """One family's file: what was run, and its test cells laid end to end (a cell tested in two folds stands twice)."""
+
+    family: str
+    preset: str
+    axes: str
+    unit: str
+    rows: list[str]
+    columns: list[str]
+    predictors: list[str]  # the model, then the baselines
+    folds: list[int]
+    seeds: list[int]
+    collapsed: list[tuple[int, int]]  # (fold, seed)
+    tested: list[tuple[int, int]]  # (rows, columns) a fold
+    predicted: np.ndarray  # (cells,) mean over seeds
+    observed: np.ndarray  # (cells,)
+    training_mean: np.ndarray  # (cells,)
+
+
+class History(NamedTuple):
+    """One training's learning curve; `seeds` changes where training started again after a collapse."""
+
+    family: str
+    fold: int
+    seed: int
+    seeds: np.ndarray  # (epochs,)
+    train_loss: np.ndarray  # (epochs,)
+    valid_loss: np.ndarray  # (epochs,)
+
+
+class Shares(NamedTuple):
+    """One file of attributions: its facts, and over examples the mean |share| of each bin of the window (None: no window)."""
+
+    facts: dict[str, object]
+    examples: int
+    change: float  # mean |prediction − prediction for the reference|
+    completeness_error: float  # the largest
+    distance_bp: np.ndarray | None  # (bins,) from the TSS, negative upstream
+    mean_share: np.ndarray | None  # (bins,)
+
+
+def read_scores(path: Path) -> Scores:
+    """Return scores.tsv by family, predictor, against, metric and scope."""
+    return {
+        tuple(row[key] for key in SCORE_KEY): Estimate(*(parse_number(row[name], path, line, name) for name in ("value", "low", "high", "n")))
+        for line, row in read_table(path, (*SCORE_KEY, "value", "low", "high", "n"))
+    }
+
+
+def read_units(path: Path, identifier: str, metric: str) -> Units:
+    """Return one metric a sample (or gene) of samples.tsv (or genes.tsv)."""
+    units: Units = {}
+    for line, row in read_table(path, (identifier, "family", "predictor", metric)):
+        units.setdefault(row["family"], {}).setdefault(row["predictor"], {})[row[identifier]] = parse_number(row[metric], path, line, metric)
+    return units
+
+
+def read_rows(paths: Iterable[Path], columns: Sequence[str]) -> list[list[str]]:
+    """Return the cells of some columns of all files, sorted by the first of them."""
+    return sorted([row[column] for column in columns] for path in paths for _, row in read_table(path, columns))
+
+
+def read_predictions(path: Path) -> Predictions:
+    """Return what combine.py wrote; folds are read one at a time."""
+    with open_hdf5(path, "predictions") as file:
+        lacking = [key for key in PREDICTION_KEYS if key not in file]
+        if file.attrs.get("format") != "exprcast-predictions" or lacking:
+            raise InputError(f"{path.name}: not a file of predictions made by combine.py" + (f": {', '.join(lacking)} is missing" if lacking else ""))
+        folds, seeds = file["folds"][:].tolist(), file["seeds"][:].tolist()
+        status = file["status"].asstr()[:]
+        cells = [test_cells(file, i) for i in range(len(folds))]
+        return Predictions(
+            *(str(file.attrs[name]) for name in ("family", "preset", "axes", "unit")),
+            *(list(file[name].asstr()[:]) for name in ("rows", "columns")),
+            predictors=[MODEL, *file["baselines"]],
+            folds=folds,
+            seeds=seeds,
+            collapsed=[(fold, seed) for i, fold in enumerate(folds) for j, seed in enumerate(seeds) if status[i, j] == "collapsed"],
+            tested=[tested for tested, _ in cells],
+            **{name: np.concatenate([values[k] for _, values in cells]) for k, name in enumerate(("predicted", "observed", "training_mean"))},
+        )
+
+
+def test_cells(file: h5py.File, i: int) -> tuple[tuple[int, int], tuple[np.ndarray, ...]]:
+    """Return how many rows and columns one fold tests, and the predicted, observed and training mean values of its test cells."""
+    test = file["role"][i] == TEST
+    mean = np.broadcast_to(file["training_mean"][i], test.shape)
+    return (int(test.any(axis=1).sum()), int(test.any(axis=0).sum())), (file["predicted"][i].mean(axis=0)[test], file["observed"][:][test], mean[test])
+
+
+def read_history(path: Path) -> History:
+    """Return one learning curve; family, fold and seed stand in its name, as train.py's callers give it."""
+    match = HISTORY_NAME.fullmatch(path.name)
+    if not match:
+        raise InputError(f"{path.name}: a learning curve is named <family>.fold<number>.seed<number>.history.tsv")
+    rows = [[parse_number(row[name], path, line, name) for name in HISTORY_COLUMNS[1:]] for line, row in read_table(path, HISTORY_COLUMNS)]
+    return History(match["family"], int(match["fold"]), int(match["seed"]), *np.array(rows, dtype=float).reshape(-1, 3).T)
+
+
+def read_shares(path: Path) -> Shares:
+    """Return one file of attributions, averaged over its examples block by block."""
+    with open_hdf5(path, "attributions") as file:
+        lacking = [key for key in ("row", "predicted", "reference") if key not in file]
+        if lacking:
+            raise InputError(f"{path.name}: not a file of attributions made by attribute.py: {', '.join(lacking)} is missing")
+        facts = {key: value.item() if isinstance(value, np.generic) else value for key, value in file.attrs.items()}
+        change = np.abs(file["predicted"][:] - file["reference"][:])
+        mean_change = float(change.mean()) if len(change) else np.nan
+        distance_bp, mean_share = window_shares(file, facts) if {"bins", "bin_bp", "flank_bp"} <= facts.keys() else (None, None)
+        return Shares(facts, len(change), mean_change, float(facts.get("completeness_error_max", np.nan)), distance_bp, mean_share)
+
+
+def window_shares(file: h5py.File, facts: dict[str, object]) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return (bins,) centres of the window's bins and the mean |share| of each; None without examples or a window."""
+    shares = file.get("shares/window")
+    if shares is None or len(shares) == 0 or shares.shape[1:] != (int(facts["bins"]),):
+        return None, None
+    total = sum(np.abs(shares[start : start + BLOCK]).sum(axis=0, dtype=np.float64) for start in range(0, len(shares), BLOCK))
+    return (np.arange(int(facts["bins"])) + 0.5) * float(facts["bin_bp"]) - float(facts["flank_bp"]), total / len(shares)
+
+
+def read_json(path: Path) -> dict[str, object]:
+    """Return a JSON file that holds one dictionary."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path.name}: not JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path.name}: JSON with names and values is needed, this is a {type(content).__name__}")
+    return content
+
+
+def merge_versions(paths: Iterable[Path]) -> dict[str, list[str]]:
+    """Return every tool's versions, more than one where tasks differed."""
+    versions: dict[str, set[str]] = {}
+    for path in paths:
+        for tool, version in read_json(path).items():
+            versions.setdefault(tool, set()).add(str(version))
+    return {tool: sorted(versions[tool]) for tool in sorted(versions)}

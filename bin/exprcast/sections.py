@@ -1,0 +1,229 @@
+"""The report's sections in the order of the page, one function a section: what was read in → text, tables and pictures."""
+
+import re
+from collections.abc import Sequence
+from itertools import groupby
+
+import numpy as np
+
+from exprcast.figures import MOST_BARS, draw_bars, draw_curves, draw_density, draw_distance, draw_histogram, draw_intervals
+from exprcast.metrics import Estimate
+from exprcast.page import Cell, Picture, Pictures, Section, Table, Terms, Text, number
+from exprcast.results import MODEL, History, Predictions, Scores, Shares, Units
+from exprcast.verdict import best_rule, estimate
+
+METRICS = {
+    "r_gene_dev": "Within one sample, after each gene's training mean is taken away: does the predictor know which genes are higher or lower here than they usually are? Mean over samples. The verdict is judged by this number.",
+    "r_gene_dev_min": "The same number for the sample where it is lowest.",
+    "r_sample_median": "For one gene, over samples: does the prediction rise and fall with the measured expression (both minus the training mean)? Median over genes.",
+    "r_sample_positive": "Share of genes for which that correlation is above 0.",
+    "r_sample_significant": "Share of genes for which it is above 0 beyond chance (false discovery rate below 5 %).",
+    "r_gene": "Within one sample, over genes, without taking anything away: are highly expressed genes predicted high? Mean over samples. Simple rules score high here too, as most genes keep their level in all samples.",
+    "rho_gene": "The same with ranks (Spearman).",
+    "mse": "Mean squared error over all test values, in the squared unit of expression; smaller is better.",
+    "mae": "Mean absolute error; smaller is better.",
+    "r2_cod": "Share of the variance of all test values that is predicted: 1 − squared errors / squared distances from their mean. Below 0: worse than one number for all.",
+    "r2_pearson": "Squared correlation over all test values; blind to a wrong scale.",
+}
+SMALLER_IS_BETTER = ("mse", "mae")
+FOLD_SCOPE, FOLD_METRICS = "mean over folds (range)", ("r_gene_dev", "r_gene", "mse", "mae")
+GAINS = {"r_gene_dev": "mean gain over samples", "r_sample": "median gain over genes", "r_gene": "mean gain over samples", "mse": "error saved, mean over samples"}
+RULES = [
+    ("mean", "The gene's mean over the training samples. It is the same in every sample: correlations with the deviation from it are NA."),
+    ("ridge", "That mean plus a linear function of the inputs that the model reads."),
+    ("nearest", "The measured values of the training sample whose inputs are most similar."),
+    ("rule", "The family's own simple rule; for open chromatin, peaks summed with a weight that falls with distance from the TSS."),
+]
+EXAMPLES = {"samples": "a sample", "genes": "a gene", "samples×genes": "a gene in a sample"}
+PEAK_COLUMNS = {"sample": "sample", "rows": "rows in the file", "intervals": "intervals", "kept": "kept", "excluded": "in excluded regions", "off_genome": "off the genome", "open_bins": "open bins", "open_share": "share of the genome open", "median_width": "median width (bp)"}
+EXPRESSION_COLUMNS = {"sample": "sample", "total": "total", "detected": "genes detected", "detected_share": "share of genes detected", "unit": "unit"}
+BARS = ("kept", "open_share", "detected")
+MOST_SMALL_CURVES = 12
+
+
+def run_section(families: Sequence[Predictions], leakage: list[list[str]]) -> Section:
+    """What ran on what: one column a family."""
+    held_out = [axis for axis in ("samples", "genes") if any(row[0] == axis and row[2] == "1" for row in leakage)]
+    facts = {
+        "family and preset": lambda p: f"{p.family}:{p.preset}",
+        "one example is": lambda p: EXAMPLES.get(p.axes, p.axes),
+        "unit": lambda p: p.unit,
+        "samples" if all(p.axes != "genes" for p in families) else "samples or labels": lambda p: f"{len(p.rows):,}",
+        "genes or transcripts": lambda p: f"{len(p.columns):,}",
+        "held out": lambda _p: " and ".join(held_out) or "not said",
+        "folds": lambda p: str(len(p.folds)),
+        "tested in a fold": lambda p: f"{span([rows for rows, _ in p.tested])} × {span([columns for _, columns in p.tested])}",
+        "test values": lambda p: f"{int((~np.isnan(p.observed)).sum()):,}",
+        "seeds": lambda p: ", ".join(map(str, p.seeds)),
+    }
+    rows = [[name, *(Cell(value(family)) for family in families)] for name, value in facts.items()]
+    ids = sorted({row for family in families for row in family.rows})
+    listed = ", ".join(ids[:MOST_BARS]) + (f" and {len(ids) - MOST_BARS:,} more" if len(ids) > MOST_BARS else "")
+    return Section("run", "What ran on what", [Table("One column a model family", ["", *(family.family for family in families)], rows), Terms("Names of the samples", [(f"{len(ids):,} in all", listed)])])
+
+
+def span(numbers: Sequence[int]) -> str:
+    """Return "4" or "4 to 5"."""
+    low, high = min(numbers, default=0), max(numbers, default=0)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def scores_section(families: Sequence[Predictions], scores: Scores) -> Section:
+    """Scores beside baselines: pictures of the two main numbers, then every number with its interval."""
+    blocks: list = [Terms("What the numbers mean", list(METRICS.items())), Terms("What the simple rules are", RULES)]
+    for p in families:
+        dots = {metric: {name: estimate(scores, p.family, name, metric) for name in p.predictors} for metric in ("r_gene_dev", "r_sample_median")}
+        blocks.append(Pictures([
+            draw_intervals(f"{p.family} r_gene_dev", dots["r_gene_dev"], "r_gene_dev", alt_of("r_gene_dev", p.family, dots["r_gene_dev"]), f"{p.family}: r_gene_dev, which genes are higher or lower than usual in a sample; 95 % interval over samples."),
+            draw_intervals(f"{p.family} r_sample", dots["r_sample_median"], "r_sample, median over genes", alt_of("r_sample", p.family, dots["r_sample_median"]), f"{p.family}: r_sample, in which samples a gene is higher or lower; 95 % interval over genes."),
+        ]))  # fmt: skip
+        blocks.append(Table(f"{p.family}, pooled: all test values at once; 95 % interval in small print", ["predictor", *METRICS], score_rows(p, scores, METRICS, "pooled")))
+        blocks.append(Table(f"{p.family}, mean over folds: each fold scored alone; lowest and highest fold in small print", ["predictor", *FOLD_METRICS], score_rows(p, scores, FOLD_METRICS, FOLD_SCOPE)))
+        gains = [[f"over {name}", *(Cell(*texts(estimate(scores, p.family, MODEL, metric, name))) for metric in GAINS)] for name in p.predictors if name != MODEL]
+        blocks.append(Table(f"{p.family}: gain of the model, paired; above 0 the model is better; NA of a rule counts 0", ["gain", *(f"{metric} ({what})" for metric, what in GAINS.items())], gains))
+    return Section("scores", "Scores beside simple rules", blocks)
+
+
+def score_rows(p: Predictions, scores: Scores, metrics: Sequence[str], scope: str) -> list[list[Cell | str]]:
+    """Return one row a predictor; the best value of a column is marked."""
+    table = {name: [estimate(scores, p.family, name, metric, scope=scope) for metric in metrics] for name in p.predictors}
+    best = []
+    for k, metric in enumerate(metrics):
+        values = [row[k].value for row in table.values() if not np.isnan(row[k].value)]
+        best.append((min if metric in SMALLER_IS_BETTER else max)(values, default=np.nan))
+    return [[name, *(Cell(*texts(one), kind="best" if one.value == best[k] else "") for k, one in enumerate(row))] for name, row in table.items()]
+
+
+def texts(one: Estimate) -> tuple[str, str]:
+    """Return a value and its interval as text."""
+    return number(one.value), "" if np.isnan(one.low) else f"{number(one.low)} to {number(one.high)}"
+
+
+def alt_of(metric: str, family: str, estimates: dict[str, Estimate]) -> str:
+    """Return a picture of scores in words."""
+    return f"{metric} of {family}: " + ", ".join(f"{name} {number(one.value, 2)}" for name, one in estimates.items())
+
+
+def observed_section(families: Sequence[Predictions], scores: Scores, samples: Units, genes: Units) -> Section:
+    """Observed against predicted, sample by sample, gene by gene."""
+    blocks = []
+    for p in families:
+        unit, cells = p.unit, f"{len(p.observed):,} test values"
+        blocks.append(Pictures([
+            draw_density(f"{p.family} level", p.predicted, p.observed, (f"observed, {unit}", f"predicted, {unit}"), f"Density of observed against predicted values of {p.family}, {cells}", f"{p.family}: level, {cells}; the darker, the more. Most of the agreement is what each gene always does. Dashed: predicted = observed."),
+            draw_density(f"{p.family} deviation", p.predicted - p.training_mean, p.observed - p.training_mean, ("observed − training mean", "predicted − training mean"), f"Density of observed against predicted deviations from the training mean, {p.family}", f"{p.family}: deviation from the gene's training mean, {cells}. This is what differs between samples."),
+            draw_histogram(f"{p.family} genes", {name: np.array(list(r.values())) for name, r in in_order(p, genes).items()}, ("r_sample of a gene", "genes"), f"Histogram over genes of the correlation across samples, {p.family} and simple rules", f"{p.family}: r_sample of every gene. The further right, the better."),
+            samples_picture(p, scores, in_order(p, samples)),
+        ]))  # fmt: skip
+    return Section("observed", "Observed against predicted", blocks)
+
+
+def in_order(p: Predictions, units: Units) -> dict[str, dict[str, float]]:
+    """Return {predictor: {id: r}} of a family, the model first."""
+    return {name: units.get(p.family, {}).get(name, {}) for name in p.predictors}
+
+
+def samples_picture(p: Predictions, scores: Scores, samples: dict[str, dict[str, float]]) -> Picture:
+    """Draw r_gene_dev sample by sample beside the best simple rule; a histogram where bars would be too many."""
+    rule = best_rule(scores, p) or MODEL
+    ids = list(samples[MODEL])
+    values = {name: np.array([samples[name].get(one, np.nan) for one in ids], dtype=float) for name in (MODEL, rule)}
+    wins = int((values[MODEL] > np.nan_to_num(values[rule])).sum())
+    caption = f"{p.family}: r_gene_dev sample by sample; the model is above the best simple rule, {rule}, in {wins:,} of {len(ids):,} samples."
+    alt = f"r_gene_dev of each sample, {p.family} beside {rule}"
+    if len(ids) > MOST_BARS:
+        return draw_histogram(f"{p.family} samples", values, ("r_gene_dev of a sample", "samples"), alt, caption)
+    return draw_bars(f"{p.family} samples", ids, values[MODEL], values[rule], rule, "r_gene_dev", alt, caption + (f" {rule} has no correlation: it is the same in every sample." if np.isnan(values[rule]).all() else ""))
+
+
+def curves_section(histories: Sequence[History]) -> Section:
+    """Learning curves: one small picture a fold, all seeds in it; beyond a dozen folds one picture for all."""
+    blocks: list = [Text("No learning curves were given.")] if not histories else []
+    for family, group in groupby(sorted(histories, key=lambda h: (h.family, h.fold, h.seed)), key=lambda h: h.family):
+        own = list(group)
+        losses = np.concatenate([np.concatenate([h.train_loss, h.valid_loss]) for h in own])
+        losses = losses[np.isfinite(losses)]
+        limits = (0.95 * losses.min(), 1.05 * losses.max()) if len(losses) else (np.nan, np.nan)
+        folds = {fold: list(members) for fold, members in groupby(own, key=lambda h: h.fold)}
+        if len(folds) > MOST_SMALL_CURVES:
+            blocks.append(Pictures([draw_curves(f"{family} curves", own, limits, f"Learning curves of {family}, all folds and seeds", f"{family}: {len(own)} trainings, all folds and seeds.", "normal")]))
+            continue
+        blocks.append(Pictures([draw_curves(f"{family} curves {fold}", members, limits, f"Learning curve of {family}, fold {fold}", f"{family}, fold {fold}: {ended(members)}") for fold, members in folds.items()]))
+    return Section("curves", "Learning curves", blocks)
+
+
+def ended(histories: Sequence[History]) -> str:
+    """Say for each seed where validation was best."""
+    said = []
+    for h in histories:
+        known = np.isfinite(h.valid_loss)
+        best = f"best epoch {int(np.nanargmin(h.valid_loss)) + 1} of {len(h.seeds)}" if known.any() else "no validation loss"
+        said.append(f"seed {h.seed} {best}" + (", started again after a collapse" if len(set(h.seeds.tolist())) > 1 else ""))
+    return "; ".join(said) + "."
+
+
+def leakage_section(leakage: list[list[str]], folds: int) -> Section:
+    """What test and training parts share, in every fold."""
+    rows = []
+    for axis, shared, promised, sharing, names in leakage:
+        clean = Cell("not held out") if promised != "1" else Cell("nothing", kind="best") if sharing == "0" else Cell(f"in {sharing} of {folds} folds", kind="bad")
+        rows.append([f"{axis}: {shared.replace('_', ' ')}", clean, Cell(names or "–", kind="words")])
+    text = "A score is honest only if what is tested was not seen in training under another name: the same donor, the same replicate group, a gene of the same chromosome."
+    return Section("leakage", "What test and training share", [Text(text), Table("On the axes that are held out", ["", "shared by test and training", "which (the first ten)"], rows)])
+
+
+def quality_section(peaks: list[list[str]], expression: list[list[str]]) -> Section:
+    """Per-sample quality of peaks and of expression."""
+    blocks = [quality_table(title, columns, rows) for title, columns, rows in (("Peaks", PEAK_COLUMNS, peaks), ("Expression", EXPRESSION_COLUMNS, expression)) if rows]
+    return Section("quality", "Quality of each sample", blocks or [Text("No counts of peaks or expression were given: the run began from a finished dataset.")])
+
+
+def quality_table(title: str, columns: dict[str, str], rows: list[list[str]]) -> Table:
+    """Return one row a sample, with a bar behind the columns that matter most."""
+    tops = {k: max((as_number(row[k]) for row in rows), default=0.0) for k, name in enumerate(columns) if name in BARS}
+    cells = [[row[0], *(Cell(pretty(cell), bar=as_number(cell) / tops[k] if tops.get(k, 0) > 0 else None) for k, cell in enumerate(row[1:], 1))] for row in rows]
+    return Table(f"{title} of {len(rows):,} samples; bars compare samples", list(columns.values()), cells)
+
+
+def as_number(text: str) -> float:
+    """Return a cell's number for a bar; 0 for what is none or missing."""
+    return float(text) if re.fullmatch(r"\d+(\.\d+)?([eE][-+]?\d+)?", text) else 0.0
+
+
+def pretty(text: str) -> str:
+    """Return a number as the page writes numbers, other text as it is."""
+    return number(as_number(text)) if as_number(text) else text
+
+
+def attribution_section(shares: Sequence[Shares]) -> Section:
+    """How far from the TSS a prediction's shares lie, and whether they add up."""
+    if not shares:
+        return Section("attribution", "What predictions rest on", [Text("No attributions were given.")])
+    names = ("family", "fold", "seed", "method")
+    order = sorted(shares, key=lambda s: [str(s.facts.get(name, "")).zfill(6) for name in names])
+    rows = [[*(str(s.facts.get(name, "")) for name in names), Cell(f"{s.examples:,}"), Cell(number(s.change)), Cell(number(s.completeness_error, 2))] for s in order]
+    pictures = [distance_picture(family, list(group)) for family, group in groupby([s for s in order if s.mean_share is not None], key=lambda s: str(s.facts.get("family", "")))]
+    worst = max((s.completeness_error for s in shares if not np.isnan(s.completeness_error)), default=np.nan)
+    text = f"A share is the part of a prediction's change (against the average training sample) that one piece of the input accounts for. Shares must add up to the change; here they miss it by at most {number(worst, 2)}."
+    head = [*names, "examples", "mean change of the prediction", "largest error of the sum"]
+    return Section("attribution", "What predictions rest on", [Text(text), *([Pictures(pictures)] if pictures else []), Table("One row a trained model", head, rows)])
+
+
+def distance_picture(family: str, shares: list[Shares]) -> Picture:
+    """Draw one family's mean |share| by distance, over all files with the first one's window."""
+    distance_bp = shares[0].distance_bp
+    alike = [s for s in shares if np.array_equal(s.distance_bp, distance_bp)]
+    mean = np.average([s.mean_share for s in alike], axis=0, weights=[s.examples for s in alike])
+    near = mean[np.abs(distance_bp) <= 10_000].sum() / mean.sum() if mean.sum() > 0 else np.nan
+    caption = f"{family}: mean |share| of a bin over {sum(s.examples for s in alike):,} examples; {number(100 * near, 2)} % of all lies within 10 kb of the TSS."
+    return draw_distance(f"{family} distance", distance_bp, mean, str(shares[0].facts.get("unit", "the unit predicted")), f"Mean absolute share against distance to the TSS, {family}", caption)
+
+
+def provenance_section(versions: dict[str, list[str]], parameters: dict[str, object], code: str, shares: Sequence[Shares]) -> Section:
+    """Versions, parameters and code fingerprints: what to say to get the same page again."""
+    codes = [[f"models of {family}", Cell(code, kind="words")] for family, code in sorted({(str(s.facts.get("family")), str(s.facts.get("code") or "not given")) for s in shares})]
+    return Section("provenance", "Versions, parameters, code", [
+        Table("Versions", ["tool", "version"], [[tool, Cell(", ".join(found), kind="words")] for tool, found in versions.items()]),
+        Table("Parameters", ["parameter", "value"], [[name, Cell(str(value), kind="words")] for name, value in sorted(parameters.items())]),
+        Table("Code fingerprints", ["of", "fingerprint"], [["this report", Cell(code or "not given", kind="words")], *codes]),
+    ])  # fmt: skip

@@ -1,0 +1,119 @@
+#!/usr/bin/env python3
+"""Predict held-out examples of one fold: dataset.h5 and a checkpoint (or fitted baselines) → matrices in one HDF5 file."""
+
+import argparse
+import json
+from pathlib import Path
+from types import ModuleType
+
+import h5py
+import numpy as np
+
+from exprcast.baselines import NAMES, load_baselines, predict_baseline, target_matrix
+from exprcast.checkpoint import load_checkpoint
+from exprcast.cli import InputError, Progress, run, whole_file, write_versions
+from exprcast.dataset import TEST, VALID, Dataset
+from exprcast.family import Examples, check_inputs, example_roles, load_family, make_config, place
+from exprcast.folds import train_rows
+from exprcast.training import make_deterministic, make_fabric
+from exprcast.training import predict as predict_examples
+
+BLOCK = 65_536
+
+
+def predict(options: argparse.Namespace) -> None:
+    """Predict validation and test examples; training rows stay NaN."""
+    make_deterministic(options.threads)
+    dataset = Dataset(options.dataset)
+    matrices, family, facts, examples = predict_checkpoint(options, dataset) if options.checkpoint else predict_baselines(options, dataset)
+    with whole_file(options.out) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs.update({**facts, "axes": family.EXAMPLES, "unit": examples.unit, "of": "model" if options.checkpoint else "baselines"})
+        for name, ids in (("rows", examples.rows), ("columns", examples.columns)):
+            file.create_dataset(name, data=np.array(ids, dtype=object), dtype=h5py.string_dtype())
+        for name, matrix in matrices.items():
+            file.create_dataset(name, data=matrix, chunks=(1, matrix.shape[1]), compression="gzip")
+
+
+def predict_checkpoint(options: argparse.Namespace, dataset: Dataset) -> tuple[dict[str, np.ndarray], ModuleType, dict, Examples]:
+    """Return the network's matrix, its family, facts for the file, and the examples."""
+    content = load_checkpoint(options.checkpoint)
+    family = load_family(content["family"], options.families_dir)
+    check_inputs(family, dataset)
+    examples = family.examples(dataset, family.Config(**content["config"]), content["state"])
+    compare_ids(content, examples, options)
+    model = family.Model(family.Config(**content["config"]), content["sizes"])
+    model.load_state_dict(content["weights"])
+    fabric = make_fabric(options.device, options.precision)
+    model = fabric.setup(model)
+    parts = {"model": lambda index: predict_examples(model, examples, index, 4096, fabric).numpy()}
+    facts = {key: content[key] for key in ("family", "preset", "fold", "seed", "trained_seed", "status", "code")}
+    return fill(parts, family, examples, example_roles(family, dataset, content["fold"])), family, facts, examples
+
+
+def predict_baselines(options: argparse.Namespace, dataset: Dataset) -> tuple[dict[str, np.ndarray], ModuleType, dict, Examples]:
+    """Return the same for every fitted baseline."""
+    fitted, facts = load_baselines(options.baselines)
+    family = load_family(str(facts["family"]), options.families_dir)
+    check_inputs(family, dataset)
+    config = make_config(family, str(facts["preset"]), json.loads(str(facts["config"])))
+    fold = int(facts["fold"])
+    examples = family.examples(dataset, config, family.prepare(dataset, train_rows(dataset, fold), config))
+    parts = {name: lambda index, name=name: predict_baseline(family, examples, fitted, name, index) for name in NAMES}
+    facts = {"family": facts["family"], "preset": facts["preset"], "fold": fold, "code": facts["code"]}
+    roles = example_roles(family, dataset, fold)
+    return fill(parts, family, examples, roles) | truth(family, examples, roles), family, facts, examples
+
+
+def truth(family: ModuleType, examples: Examples, roles: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what predictions are judged by: all targets as a matrix, and the role of each of its cells in this fold."""
+    every = np.arange(len(examples))
+    observed = target_matrix(family.EXAMPLES, examples, every)
+    role = np.empty(observed.shape, dtype=np.uint8)
+    place(family.EXAMPLES, role, every, roles[:, None])
+    return {"observed": observed, "role": role}
+
+
+def compare_ids(content: dict, examples: Examples, options: argparse.Namespace) -> None:
+    """Refuse a checkpoint trained on other genes or labels than the dataset has."""
+    if content["columns"] != examples.columns:
+        differing = len(set(content["columns"]) ^ set(examples.columns))
+        raise InputError(f"{options.checkpoint.name} was trained on {len(content['columns'])} outputs, {options.dataset.name} has {len(examples.columns)}; {differing} ids differ")
+
+
+def fill(parts: dict, family: ModuleType, examples: Examples, roles: np.ndarray) -> dict[str, np.ndarray]:
+    """Return {name: (rows, columns) float32} with the predictions of validation and test examples in their places."""
+    shape = len(examples.rows), len(examples.columns)
+    matrices = {name: np.full(shape, np.nan, dtype=np.float32) for name in parts}
+    wanted = np.flatnonzero((roles == VALID) | (roles == TEST))
+    progress = Progress(len(wanted), "examples predicted")
+    for start in range(0, len(wanted), BLOCK):
+        index = wanted[start : start + BLOCK]
+        for name, values_of in parts.items():
+            place(family.EXAMPLES, matrices[name], index, values_of(index))
+        progress.step(start + len(index))
+    return matrices
+
+
+def parse_args() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--checkpoint", type=Path, help="what train.py wrote")
+    source.add_argument("--baselines", type=Path, help="what fit_baselines.py wrote")
+    parser.add_argument("--families-dir", type=Path, help="another folder of families (tests)")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto takes a GPU if there is one")
+    parser.add_argument("--precision", default="32-true", choices=("32-true", "bf16-mixed", "16-mixed"), help="number format of the arithmetic")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads; another number gives other last digits")
+    parser.add_argument("--dataset", type=Path, required=True, help="dataset.h5")
+    parser.add_argument("--out", type=Path, required=True, help="HDF5: rows, columns and one matrix a predictor")
+    return parser
+
+
+def main(options: argparse.Namespace) -> None:
+    """Predict, then say with what."""
+    predict(options)
+    write_versions(options.versions, "torch", "lightning-fabric", "numpy", "h5py")
+
+
+if __name__ == "__main__":
+    run(main, parse_args())

@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""Draw a finished run on one self-contained page: scores, predictions, curves, quality, shares, versions → report.html."""
+
+import argparse
+from pathlib import Path
+
+from exprcast.cli import InputError, log, run, whole_file
+from exprcast.page import render_page
+from exprcast.results import LEAKAGE_COLUMNS, Predictions, Scores, merge_versions, read_history, read_json, read_predictions, read_rows, read_scores, read_shares, read_units
+from exprcast.sections import (
+    EXPRESSION_COLUMNS,
+    PEAK_COLUMNS,
+    attribution_section,
+    curves_section,
+    leakage_section,
+    observed_section,
+    provenance_section,
+    quality_section,
+    run_section,
+    scores_section,
+)
+from exprcast.verdict import make_verdict
+
+
+def report(options: argparse.Namespace) -> None:
+    """Read everything, then write the verdicts and the sections in the order in which a reader asks."""
+    scores, leakage = read_scores(options.scores), read_rows([options.leakage], LEAKAGE_COLUMNS)
+    families = sorted((read_predictions(path) for path in options.predictions), key=lambda predictions: predictions.family)
+    compare_families(families, scores, options.scores)
+    shares = [read_shares(path) for path in sorted(options.attributions)]
+    verdicts = [make_verdict(scores, predictions, leakage) for predictions in families]
+    sections = [
+        run_section(families, leakage),
+        scores_section(families, scores),
+        observed_section(families, scores, read_units(options.samples, "sample", "r_gene_dev"), read_units(options.genes, "gene", "r_sample")),
+        curves_section([read_history(path) for path in options.histories]),
+        leakage_section(leakage, max(len(predictions.folds) for predictions in families)),
+        quality_section(read_rows(options.peak_stats, list(PEAK_COLUMNS)), read_rows(options.expression_stats, list(EXPRESSION_COLUMNS))),
+        attribution_section(shares),
+        provenance_section(merge_versions(options.tool_versions), read_json(options.parameters), options.code, shares),
+    ]
+    first = families[0]
+    subtitle = f"{', '.join(f'{p.family}:{p.preset}' for p in families)} on {len(first.rows):,} × {len(first.columns):,} values of {first.unit}, {len(first.folds)} folds"
+    with whole_file(options.out) as temporary:
+        temporary.write_text(render_page("Gene expression from open chromatin: did it work?", subtitle, verdicts, sections), encoding="utf-8")
+    log.info("; ".join(f"{p.family} {verdict.kind}" for p, verdict in zip(families, verdicts, strict=True)) + f"; {options.out.stat().st_size / 1e6:.1f} MB")
+
+
+def compare_families(families: list[Predictions], scores: Scores, path: Path) -> None:
+    """Raise InputError unless every family that predicted was scored."""
+    scored = {family for family, *_ in scores}
+    lacking = [predictions.family for predictions in families if predictions.family not in scored]
+    if lacking:
+        raise InputError(f"{path.name} has no scores of {', '.join(lacking)}; it has {', '.join(sorted(scored)) or 'none'}")
+
+
+def parse_args() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scores", type=Path, required=True, help="TSV of all scores, from evaluate.py")
+    parser.add_argument("--samples", type=Path, required=True, help="TSV, one row a sample and predictor, from evaluate.py")
+    parser.add_argument("--genes", type=Path, required=True, help="TSV, one row a gene and predictor, from evaluate.py")
+    parser.add_argument("--leakage", type=Path, required=True, help="TSV of what test and training parts share, from evaluate.py")
+    parser.add_argument("--predictions", type=Path, nargs="+", required=True, help="what combine.py wrote, one file a family")
+    parser.add_argument("--histories", type=Path, nargs="*", default=[], help="learning curves, <family>.fold<number>.seed<number>.history.tsv")
+    parser.add_argument("--peak-stats", type=Path, nargs="*", default=[], help="TSVs of counts, from bin_peaks.py")
+    parser.add_argument("--expression-stats", type=Path, nargs="*", default=[], help="TSVs of counts, from collect_expression.py")
+    parser.add_argument("--attributions", type=Path, nargs="*", default=[], help="what attribute.py wrote")
+    parser.add_argument("--tool-versions", type=Path, nargs="*", default=[], help="JSON: {tool: version}")
+    parser.add_argument("--parameters", type=Path, required=True, help="JSON: {parameter: value}")
+    parser.add_argument("--out", type=Path, required=True, help="the page")
+    return parser
+
+
+if __name__ == "__main__":
+    run(report, parse_args())

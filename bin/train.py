@@ -1,0 +1,73 @@
+#!/usr/bin/env python3
+"""Train one family on one fold with one seed: dataset.h5 → a checkpoint and its learning curve."""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from exprcast.checkpoint import save_checkpoint
+from exprcast.cli import InputError, log, run, write_versions
+from exprcast.dataset import TRAIN, VALID, Dataset
+from exprcast.family import check_inputs, example_roles, load_family, make_config
+from exprcast.folds import train_rows
+from exprcast.tables import write_table
+from exprcast.training import fit, make_deterministic, make_fabric
+
+
+def train(options: argparse.Namespace) -> None:
+    """Fit the network and write what PREDICT needs."""
+    make_deterministic(options.threads)
+    fabric = make_fabric(options.device, options.precision)
+    family, dataset = load_family(options.family, options.families_dir), Dataset(options.dataset)
+    check_inputs(family, dataset)
+    if not 0 <= options.fold < dataset.n_folds:
+        raise InputError(f"--fold {options.fold}: {options.dataset.name} has folds 0 to {dataset.n_folds - 1}")
+    config = make_config(family, options.preset, json.loads(options.config))
+    state = family.prepare(dataset, train_rows(dataset, options.fold), config)
+    examples = family.examples(dataset, config, state)
+    roles = example_roles(family, dataset, options.fold)
+    parts = [with_target(examples, np.flatnonzero(roles == role)) for role in (TRAIN, VALID)]
+    log.info(f"{options.family}:{options.preset} fold {options.fold}: {len(parts[0]):,} examples to train on, {len(parts[1]):,} to validate")
+    result = fit(family.Model, examples, *parts, config, options.seed, fabric)
+    save_checkpoint(
+        options.out, config, family=options.family, preset=options.preset, sizes=examples.sizes, state=state, weights=result.weights, rows=examples.rows,
+        columns=examples.columns, unit=examples.unit, fold=options.fold, seed=options.seed, trained_seed=result.seed, status=result.status, code=options.code,
+    )  # fmt: skip
+    columns = ["epoch", "seed", "train_loss", "valid_loss", "spread"]
+    write_table(options.history_out, columns, ([row[column] for column in columns] for row in result.history))
+
+
+def with_target(examples: object, index: np.ndarray) -> np.ndarray:
+    """Keep the examples of which at least one target was measured."""
+    parts = np.array_split(index, max(1, len(index) // 100_000))
+    return np.concatenate([part[(~examples.targets(part).isnan()).any(dim=1).numpy()] for part in parts])
+
+
+def parse_args() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--family", required=True, help="name of a file in exprcast/families")
+    parser.add_argument("--preset", default="default", help="named hyper-parameters of the family")
+    parser.add_argument("--config", default="{}", help="JSON: single hyper-parameters")
+    parser.add_argument("--families-dir", type=Path, help="another folder of families (tests)")
+    parser.add_argument("--fold", type=int, required=True, help="number of the fold, from 0")
+    parser.add_argument("--seed", type=int, default=1, help="seed of weights, batches and dropout")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto takes a GPU if there is one")
+    parser.add_argument("--precision", default="32-true", choices=("32-true", "bf16-mixed", "16-mixed"), help="number format of the arithmetic")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads; another number gives other last digits")
+    parser.add_argument("--dataset", type=Path, required=True, help="dataset.h5")
+    parser.add_argument("--history-out", type=Path, required=True, help="TSV, one row an epoch")
+    parser.add_argument("--out", type=Path, required=True, help="the checkpoint")
+    return parser
+
+
+def main(options: argparse.Namespace) -> None:
+    """Train, then say with what."""
+    train(options)
+    write_versions(options.versions, "torch", "lightning-fabric", "numpy", "h5py", "scipy")
+
+
+if __name__ == "__main__":
+    run(main, parse_args())

@@ -1,0 +1,121 @@
+"""Tables are joined by id, never by order; what does not join is said, and nothing is filled in."""
+
+import argparse
+
+import numpy as np
+import pytest
+from tiny import run_script
+
+from exprcast.cli import InputError
+from exprcast.dataset import Dataset
+from exprcast.tables import Matrix, write_matrix, write_table
+
+SAMPLES = ["A_1", "A_2", "B_1", "C_1", "D_1"]
+GENES = ["ENSG00000000001", "ENSG00000000002", "ENSG00000000003", "ENSG00000000004"]
+
+
+def write_inputs(folder, reverse=False):
+    """Five samples, four genes, one open bin a sample: bin number = sample's place."""
+    turn = slice(None, None, -1 if reverse else 1)
+    write_table(folder / "samples.tsv", ["id", "donor", "biosample", "replicate_group", "batch"], [(s, s[0], "", s[0], "") for s in SAMPLES][turn])
+    (folder / "chrom.sizes").write_text("chr1\t2000\nchr2\t1000\n")
+    write_table(folder / "genes.tsv", ["id", "symbol", "chrom", "strand"], [(g, f"g{i}", "chr1" if i < 3 else "chr2", "+") for i, g in enumerate(GENES)])
+    write_table(folder / "tss.tsv", ["gene", "position", "source"], [(g, 100 * (i + 1), "t") for i, g in enumerate(GENES)])
+    values = np.arange(20.0).reshape(4, 5) + 1
+    values[2, 1] = np.nan
+    versions = [f"{gene}.{i + 7}" for i, gene in enumerate(GENES)]
+    write_matrix(folder / "expression.tsv", Matrix({"unit": "tpm"}, "gene", versions[turn], SAMPLES[turn], values[turn, turn]))
+    for i, sample in enumerate(SAMPLES):
+        arrays = {"chromosomes": np.array(["chr1", "chr2"]), "sizes": np.array([2000, 1000]), "bin_bp": np.int64(200)}
+        np.savez(folder / f"{sample}.npz", sample=np.array(sample), bin=np.array([i], np.int32), signal=np.array([2.0], np.float32), **arrays)
+    return folder
+
+
+def assemble(folder, *more, out="dataset.h5"):
+    bins = sorted(folder.glob("*.npz"))
+    run_script(
+        "assemble_dataset", "--samples", folder / "samples.tsv", "--chrom-sizes", folder / "chrom.sizes", "--genes", folder / "genes.tsv", "--tss", folder / "tss.tsv",
+        "--table", "expression/gene", folder / "expression.tsv", "--table", "accessibility/bin", *bins, "--folds", 0, "--lost-ids-out", folder / "lost.tsv", *more, "--out", folder / out,
+    )  # fmt: skip
+    return Dataset(folder / out)
+
+
+def test_joined_by_id(tmp_path):
+    dataset = assemble(write_inputs(tmp_path))
+    assert dataset.samples == SAMPLES and dataset.genes == GENES
+    values = dataset.array("expression/gene")
+    assert values[1].tolist()[:2] == [2.0, 7.0] and np.isnan(values[1, 2]), "missing stays missing"
+    assert values[4, 3] == 20
+    assert [dataset.open_bins(i)[0].tolist() for i in range(5)] == [[0], [1], [2], [3], [4]]
+    assert (dataset.sample_role[:, 0] == dataset.sample_role[:, 1]).all(), "replicates stay together"
+    assert dataset.file["samples"]["donor"].asstr()[0] == "A"
+
+
+def test_any_order_gives_the_same_file(tmp_path):
+    for name, reverse in (("a", False), ("b", True)):
+        (tmp_path / name).mkdir()
+        assemble(write_inputs(tmp_path / name, reverse))
+    assert (tmp_path / "a/dataset.h5").read_bytes() == (tmp_path / "b/dataset.h5").read_bytes()
+
+
+def test_genes_without_a_value_are_listed_not_zero(tmp_path):
+    write_inputs(tmp_path)
+    lines = (tmp_path / "expression.tsv").read_text().replace("ENSG00000000002.8", "ENSG00000000009.1")
+    (tmp_path / "expression.tsv").write_text(lines)
+    dataset = assemble(tmp_path)
+    assert dataset.genes == [GENES[0], GENES[2], GENES[3]]
+    assert dataset.array("tss/position").tolist() == [100, 300, 400]
+    assert (tmp_path / "lost.tsv").read_text().splitlines()[1:] == ["ENSG00000000002\tno value in the expression table", "ENSG00000000009\tnot in the gene table"]
+
+
+def change(name, old, new):
+    def edit(folder):
+        path = folder / name
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    "edit, message",
+    [
+        (change("samples.tsv", "A_2", "A_1"), "samples.tsv: sample 'A_1' occurs twice"),
+        (change("samples.tsv", "A_2", "a;b"), "samples.tsv: sample 'a;b': use letters"),
+        (change("samples.tsv", "A_2", "../x"), r"sample '\.\./x': use letters"),
+        (change("samples.tsv", "A_2", "A_9"), "no column for sample A_9; the table has A_1, A_2"),
+        (change("genes.tsv", "ENSG00000000002", "ENSG00000000001"), "genes.tsv: gene 'ENSG00000000001' occurs twice"),
+        (change("genes.tsv", "chr2", "chrX"), "genes on chrX, the genome has chr1, chr2"),
+        (change("expression.tsv", "ENSG0", "GENE0"), "0 of 4 genes of the gene table have a value: it has ENSG00000000001"),
+        (change("expression.tsv", "ENSG00000000002.8", "ENSG00000000001.3"), "expression.tsv: gene 'ENSG00000000001' occurs twice"),
+        (change("expression.tsv", "20\n", "twenty\n"), "expression.tsv line 6, column D_1: 'twenty' is no number"),
+        (change("chrom.sizes", "chr2\t1000", "chr2\t900"), "binned on 2 chromosomes of another genome"),
+        (lambda folder: (folder / "B_1.npz").unlink(), "accessibility: no peaks for sample B_1"),
+    ],
+)
+def test_what_does_not_join_is_said(tmp_path, edit, message):
+    edit(write_inputs(tmp_path))
+    with pytest.raises(InputError, match=message):
+        assemble(tmp_path)
+    assert not (tmp_path / "dataset.h5").exists()
+    assert not list(tmp_path.glob(".dataset*")), "nothing half-written"
+
+
+def test_empty_sample_is_refused_with_both_numbers(tmp_path):
+    write_inputs(tmp_path)
+    table = (tmp_path / "expression.tsv").read_text().splitlines()
+    zeroed = [line if line[0] == "#" or line.startswith("gene") else "\t".join([*line.split("\t")[:2], "0", *line.split("\t")[3:]]) for line in table]
+    (tmp_path / "expression.tsv").write_text("\n".join(zeroed) + "\n")
+    with pytest.raises(InputError, match="sample A_2: 0 genes detected, the cohort's median is 4; leave it out"):
+        assemble(tmp_path)
+
+
+def test_grouping_column_is_checked(tmp_path):
+    with pytest.raises(InputError, match="--group_by tissue: choose from replicate_group, donor, biosample"):
+        assemble(write_inputs(tmp_path), "--group-by", "tissue")
+
+
+def test_unknown_table_key(tmp_path):
+    with pytest.raises((InputError, argparse.ArgumentError), match="--table expression/tpm: no such table"):
+        assemble(write_inputs(tmp_path), "--table", "expression/tpm", "x.tsv")

@@ -1,0 +1,84 @@
+"""Opening a dataset checks it and names the key that is wrong; writing one leaves nothing half-written."""
+
+import h5py
+import numpy as np
+import pytest
+from tiny import tiny_dataset
+
+from exprcast.cli import InputError
+from exprcast.dataset import LAYOUT, Dataset, create_dataset
+
+
+def test_what_was_written_is_read(tmp_path):
+    dataset = Dataset(tiny_dataset(tmp_path / "d.h5", samples=6, genes=9))
+    assert dataset.samples[1] == "S1" and dataset.genes[8] == "G8"
+    assert dataset.unit("expression/gene") == "tpm" and dataset.hold_out == "samples"
+    assert dataset.chrom_sizes["chr2"] == 400_000 and dataset.bin_bp == 200
+    bins, signal = dataset.open_bins(2)
+    assert len(bins) == len(signal) == 9 and (np.diff(bins) > 0).all()
+    assert not dataset.has("promoters/sequence")
+
+
+def edit(path, change):
+    with h5py.File(path, "a") as file:
+        change(file)
+    return path
+
+
+def replace(key, values):
+    def change(file):
+        attributes = dict(file[key].attrs)
+        del file[key]
+        file.create_dataset(key, data=values).attrs.update(attributes)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda file: file.attrs.pop("format"), "not an exprcast dataset"),
+        (lambda file: file.attrs.update({"format-version": 99}), "format version 99, this code reads 1"),
+        (lambda file: file.pop("genes/id"), "genes/id is missing"),
+        (replace("expression/gene", np.zeros((8, 12))), "expression/gene has type float64, not f4"),
+        (replace("expression/gene", np.zeros((8, 11), np.float32)), "expression/gene has 11 genes, other arrays have 12"),
+        (replace("expression/gene", np.zeros(8, np.float32)), "expression/gene has 1 axes, not 2"),
+        (lambda file: file["expression/gene"].attrs.pop("unit"), "expression/gene lacks its attribute unit"),
+        (lambda file: file["expression/gene"].attrs.update({"unit": "counts"}), "expression/gene holds values that are not possible"),
+        (replace("folds/sample_role", np.full((4, 8), 7, np.uint8)), "folds/sample_role holds values"),
+        (replace("tss/gene", np.full(12, 12, np.int32)), "tss/gene holds values"),
+        (replace("accessibility/bin", np.full(96, 10**6, np.int32)), "accessibility/bin holds values"),
+        (replace("accessibility/indptr", np.arange(9)[::-1].copy()), "accessibility/indptr holds values"),
+    ],
+)
+def test_a_wrong_file_is_named(tmp_path, change, message):
+    path = edit(tiny_dataset(tmp_path / "bad.h5"), change)
+    with pytest.raises(InputError, match=f"bad.h5: .*{message}"):
+        Dataset(path)
+
+
+def test_truncated_and_foreign_files(tmp_path):
+    path = tiny_dataset(tmp_path / "cut.h5")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(InputError, match="cut.h5: cannot be opened as a dataset: it is cut short"):
+        Dataset(path)
+    path.write_text("gene\tS1\n")
+    with pytest.raises(InputError, match="it is no HDF5 file or is damaged"):
+        Dataset(path)
+    with pytest.raises(InputError, match="no such file"):
+        Dataset(tmp_path / "absent.h5")
+
+
+def test_nothing_half_written(tmp_path):
+    with pytest.raises(RuntimeError), create_dataset(tmp_path / "d.h5"):
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_same_values_same_bytes(tmp_path):
+    first, second = (tiny_dataset(tmp_path / name).read_bytes() for name in ("a.h5", "b.h5"))
+    assert first == second
+
+
+def test_layout_names_each_entry_once():
+    assert len({entry.path for entry in LAYOUT}) == len(LAYOUT)

@@ -1,0 +1,165 @@
+"""The contract of family.py, held against every family in the project and three toys, one for each kind of example."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from tiny import run_script as run
+from tiny import tiny_dataset
+
+from exprcast.baselines import NAMES
+from exprcast.checkpoint import load_checkpoint
+from exprcast.cli import InputError
+from exprcast.dataset import TEST, TRAIN, Dataset
+from exprcast.family import check_inputs, example_roles, load_family, make_config
+from exprcast.folds import train_rows
+from exprcast.metrics import pearson
+
+ROOT = Path(__file__).parent.parent
+TOYS = Path(__file__).parent / "families"
+REAL = sorted(path.stem for path in (ROOT / "bin/exprcast/families").glob("*.py") if not path.stem.startswith("_"))
+FAMILIES = [(name, None) for name in REAL] + [(path.stem, TOYS) for path in sorted(TOYS.glob("*.py"))]
+HOLD_OUT = {"samples": "samples", "genes": "genes", "samples×genes": "samples"}
+every_family = pytest.mark.parametrize("name, folder", FAMILIES)
+SMALL = {"epochs": 2}
+
+
+def load(name, folder, tmp_path, hold_out=None, **how):
+    family = load_family(name, folder)
+    dataset = Dataset(tiny_dataset(tmp_path / "dataset.h5", hold_out=hold_out or HOLD_OUT[family.EXAMPLES], **how))
+    return family, dataset, make_config(family, "default", SMALL)
+
+
+@every_family
+def test_state_ignores_held_out_rows(name, folder, tmp_path):
+    family, dataset, config = load(name, folder, tmp_path)
+    roles = dataset.sample_role[0] if dataset.hold_out == "samples" else dataset.gene_role[0]
+    held_out = np.flatnonzero(roles != TRAIN)
+
+    def permute(values, signal, halflife):
+        if dataset.hold_out == "samples":
+            values[held_out], signal[held_out] = values[held_out[::-1]] * 3, signal[held_out[::-1]] + 50
+        else:
+            halflife[held_out] = halflife[held_out[::-1]] * 3
+
+    (tmp_path / "changed").mkdir()
+    other = Dataset(tiny_dataset(tmp_path / "changed/dataset.h5", hold_out=dataset.hold_out, change=permute))
+    states = [family.prepare(one, train_rows(one, 0), config) for one in (dataset, other)]
+    assert states[0].keys() == states[1].keys()
+    for key, value in states[0].items():
+        assert torch.equal(torch.nan_to_num(value), torch.nan_to_num(states[1][key])), key
+
+
+@every_family
+def test_same_prediction_at_any_batch_size(name, folder, tmp_path):
+    family, dataset, config = load(name, folder, tmp_path)
+    examples = family.examples(dataset, config, family.prepare(dataset, train_rows(dataset, 0), config))
+    torch.manual_seed(0)
+    model = family.Model(config, examples.sizes).eval()
+    index = np.arange(min(8, len(examples)))
+    together = model(*examples.inputs(index))
+    alone = torch.cat([model(*examples.inputs(index[i : i + 1])) for i in index])
+    assert together.shape == examples.targets(index).shape
+    assert together.std() > 0
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
+
+
+@every_family
+def test_examples_fill_their_matrix(name, folder, tmp_path):
+    family, dataset, config = load(name, folder, tmp_path)
+    examples = family.examples(dataset, config, family.prepare(dataset, train_rows(dataset, 0), config))
+    outputs = examples.targets(np.array([0])).shape[1]
+    assert len(examples) * outputs == len(examples.rows) * len(examples.columns)
+    assert len(example_roles(family, dataset, 0)) == len(examples)
+    assert set(examples.explained) <= set(examples.input_names)
+    index = np.arange(3)
+    assert len(examples.inputs(index)) == len(examples.reference(index)) == len(examples.input_names)
+    assert examples.features(index).shape[0] == 3
+
+
+@every_family
+def test_train_predict_attribute_combine_evaluate(name, folder, tmp_path):
+    """From dataset to scores by the scripts' own mains; the toys, whose truth is linear, must also find it."""
+    family, dataset, _ = load(name, folder, tmp_path, samples=16, genes=30)
+    where = ["--families-dir", folder] if folder else []
+    data = ["--dataset", dataset.path]
+    config = ["--config", '{"epochs": 2}'] if not folder else []
+    parts = []
+    for fold in range(dataset.n_folds):
+        stem = tmp_path / f"{name}.fold{fold}"
+        run("train.py", "--family", name, *where, *config, "--fold", fold, *data, "--history-out", f"{stem}.history.tsv", "--out", f"{stem}.pt")
+        run("fit_baselines.py", "--family", name, *where, "--fold", fold, *data, "--out", f"{stem}.baselines.h5")
+        for option, source in (("--checkpoint", "pt"), ("--baselines", "baselines.h5")):
+            parts.append(tmp_path / f"{fold}.{source}.predictions.h5")
+            run("predict.py", option, f"{stem}.{source}", *where, *data, "--out", parts[-1])
+        if fold == 0:
+            run("attribute.py", "--checkpoint", f"{stem}.pt", *where, *data, "--out", tmp_path / "attributions.h5")
+        if fold == 1:
+            break
+    run("combine.py", "--predictions", *parts, "--table-out", tmp_path / "cells.tsv.gz", "--out", tmp_path / "predictions.h5")
+    tables = [word for kind in ("samples", "genes", "leakage") for word in (f"--{kind}-out", tmp_path / f"{kind}.tsv")]
+    run("evaluate.py", "--predictions", tmp_path / "predictions.h5", *data, *tables, "--out", tmp_path / "scores.tsv")
+    check_predictions(tmp_path / "predictions.h5", learned=folder is not None)
+    with h5py.File(tmp_path / "attributions.h5") as file:
+        assert file.attrs["completeness_error_max"] < 1e-2
+        assert any(np.abs(shares[:]).sum() > 0 for shares in file["shares"].values())
+    rows = [line.split("\t") for line in (tmp_path / "scores.tsv").read_text().splitlines()]
+    assert {row[1] for row in rows[1:]} == {"model", *NAMES}
+    assert load_checkpoint(tmp_path / f"{name}.fold0.pt")["columns"] == dataset.genes
+
+
+def check_predictions(path, learned):
+    with h5py.File(path) as file:
+        role, predicted, observed = file["role"][:], file["predicted"][:], file["observed"][:]
+        assert not np.isnan(predicted[:, 0][role == TEST]).any()
+        assert np.isnan(predicted[:, 0][role == TRAIN]).all()
+        for name in NAMES:
+            assert not np.isnan(file[f"baselines/{name}"][:][role == TEST]).any(), name
+        if learned:
+            truth = np.broadcast_to(observed, role.shape)
+            assert pearson(predicted[:, 0][role == TEST], truth[role == TEST], axis=0) > 0.4
+
+
+def test_unknown_family_lists_the_known_ones():
+    with pytest.raises(InputError, match="no model family 'atac_cs'; there are .*atac_cis"):
+        load_family("atac_cs")
+
+
+def test_a_path_is_no_family():
+    with pytest.raises(InputError, match="no model family"):
+        load_family("../training")
+
+
+def test_incomplete_family_is_named(tmp_path):
+    (tmp_path / "half.py").write_text("EXAMPLES = 'samples'\nINPUTS = ()\n")
+    with pytest.raises(TypeError, match="family half: lacks TARGET, UNITS, Config"):
+        load_family("half", tmp_path)
+
+
+def test_options_are_checked():
+    family = load_family("toy_samples", TOYS)
+    assert make_config(family, "short", {"learning_rate": 1}).learning_rate == 1
+    with pytest.raises(InputError, match="no option 'epoch'; there are epochs"):
+        make_config(family, "default", {"epoch": 3})
+    with pytest.raises(InputError, match="epochs: 'three' is not a int"):
+        make_config(family, "default", {"epochs": "three"})
+    with pytest.raises(InputError, match="no preset 'long'; there are default, short"):
+        make_config(family, "long")
+
+
+def test_missing_input_and_wrong_axis_are_named(tmp_path):
+    family = load_family("toy_samples", TOYS)
+    dataset = Dataset(tiny_dataset(tmp_path / "genes.h5", hold_out="genes"))
+    with pytest.raises(InputError, match="toy_samples has one example a sample: it can hold out samples, the dataset holds out genes"):
+        check_inputs(family, dataset)
+    path = tiny_dataset(tmp_path / "bare.h5")
+    with h5py.File(path, "a") as file:
+        del file["accessibility"]
+    with pytest.raises(InputError, match="toy_samples needs accessibility/bin, accessibility/signal, which bare.h5 does not have"):
+        check_inputs(family, Dataset(path))
+    with h5py.File(tiny_dataset(tmp_path / "unit.h5"), "a") as file:
+        file["expression/gene"].attrs["unit"] = "zscore"
+    with pytest.raises(InputError, match="predicts expression/gene in tpm; unit.h5 has it in zscore"):
+        check_inputs(family, Dataset(tmp_path / "unit.h5"))

@@ -1,0 +1,141 @@
+"""The loop finds a linear rule, repeats itself to the byte, stops early, and calls a dead network collapsed."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from exprcast.checkpoint import load_checkpoint, save_checkpoint
+from exprcast.cli import InputError
+from exprcast.training import RESTARTS, Settings, fit, make_fabric, masked_mse, predict
+
+FABRIC = make_fabric("cpu", "32-true")
+
+
+class Line:
+    """y = x · (1, −2) with gaps."""
+
+    sizes: dict = {}
+
+    def __init__(self, n=400):
+        rng = np.random.default_rng(0)
+        self.x = torch.from_numpy(rng.normal(size=(n, 2)).astype(np.float32))
+        self.y = self.x @ torch.tensor([[1.0], [-2.0]])
+        self.y[::7] = torch.nan
+
+    def inputs(self, index):
+        return (self.x[index],)
+
+    def targets(self, index):
+        return self.y[index]
+
+
+class Linear(nn.Module):
+    def __init__(self, config, sizes):
+        super().__init__()
+        self.linear = nn.Linear(2, 1)
+
+    def forward(self, x):
+        return self.linear(x)
+
+
+class Dead(nn.Module):
+    """Two ReLU units that are off for every input: only the output bias learns."""
+
+    def __init__(self, config, sizes):
+        super().__init__()
+        self.hidden, self.relu, self.out = nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1)
+        nn.init.constant_(self.hidden.bias, -1e6)
+
+    def forward(self, x):
+        return self.out(self.relu(self.hidden(x)))
+
+
+CONFIG = Settings(epochs=60, learning_rate=0.05, batch_size=64)
+TRAIN, VALID = np.arange(300), np.arange(300, 400)
+
+
+def test_finds_a_linear_rule_and_repeats_itself():
+    first, again = (fit(Linear, Line(), TRAIN, VALID, CONFIG, 3, FABRIC) for _ in range(2))
+    assert first.status == "trained" and first.seed == 3
+    assert first.weights["linear.weight"].flatten().tolist() == pytest.approx([1, -2], abs=0.02)
+    assert all(torch.equal(value, again.weights[name]) for name, value in first.weights.items())
+    assert first.history == again.history
+    other = fit(Linear, Line(), TRAIN, VALID, CONFIG, 4, FABRIC)
+    assert not torch.equal(first.weights["linear.weight"], other.weights["linear.weight"])
+
+
+def test_held_out_rows_change_nothing():
+    changed = Line()
+    changed.x[350:], changed.y[350:] = 9.0, -9.0
+    first, second = (fit(Linear, data, TRAIN, np.arange(300, 350), CONFIG, 3, FABRIC) for data in (Line(), changed))
+    assert all(torch.equal(value, second.weights[name]) for name, value in first.weights.items())
+
+
+def test_stops_early_and_keeps_the_best_epoch():
+    result = fit(Linear, Line(), TRAIN, VALID, Settings(epochs=500, patience=3, learning_rate=0.05), 1, FABRIC)
+    losses = [row["valid_loss"] for row in result.history]
+    assert len(losses) < 500 and np.argmin(losses) == len(losses) - 4
+    model = Linear(None, None)
+    model.load_state_dict(result.weights)
+    loss = masked_mse(predict(model, Line(), VALID, 64, FABRIC), Line().targets(VALID))
+    assert float(loss) == pytest.approx(min(losses), rel=1e-5)
+
+
+def test_dead_units_are_a_collapse(caplog):
+    result = fit(Dead, Line(), TRAIN, VALID, Settings(epochs=20), 1, FABRIC)
+    assert result.status == "collapsed" and result.seed == 1 + 1000 * RESTARTS
+    assert caplog.text.count("COLLAPSED") == RESTARTS + 1
+
+
+def test_collapse_of_one_seed_starts_again():
+    made = []
+
+    def sometimes(config, sizes):
+        made.append(1)
+        return (Dead if len(made) == 1 else Linear)(config, sizes)
+
+    result = fit(sometimes, Line(), TRAIN, VALID, Settings(epochs=20, learning_rate=0.05), 1, FABRIC)
+    assert (result.status, result.seed, len(made)) == ("trained", 1001, 2)
+
+
+def test_cuda_without_gpu_says_so():
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(InputError, match="--device cuda: this machine shows no GPU"):
+        make_fabric("cuda", "32-true")
+
+
+CONTENT = dict(family="toy", preset="default", sizes={"a": 1}, state={"mean": torch.ones(2)}, weights={"w": torch.zeros(1)}, rows=["S1"], columns=["G1"],
+               unit="tpm", fold=0, seed=1, trained_seed=1, status="trained", code="x")  # fmt: skip
+
+
+def test_checkpoint_round_trip_same_bytes(tmp_path):
+    for name in ("a.pt", "b.pt"):
+        save_checkpoint(tmp_path / name, CONFIG, **CONTENT)
+    assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "b.pt").read_bytes()
+    content = load_checkpoint(tmp_path / "a.pt")
+    assert content["config"]["epochs"] == 60 and torch.equal(content["state"]["mean"], torch.ones(2))
+
+
+def test_damaged_and_hostile_checkpoints(tmp_path):
+    path = tmp_path / "a.pt"
+    save_checkpoint(path, CONFIG, **CONTENT)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(InputError, match="a.pt: not a checkpoint that can be read safely"):
+        load_checkpoint(path)
+
+    class Evil:
+        def __reduce__(self):
+            return (tmp_path.joinpath("owned").touch, ())
+
+    torch.save({"format": "exprcast-checkpoint", "evil": Evil()}, path)
+    with pytest.raises(InputError, match="not a checkpoint that can be read safely"):
+        load_checkpoint(path)
+    assert not (tmp_path / "owned").exists()
+    torch.save({"weights": torch.zeros(1)}, path)
+    with pytest.raises(InputError, match="not an exprcast checkpoint"):
+        load_checkpoint(path)
+    torch.save({"format": "exprcast-checkpoint", "format_version": 0}, path)
+    with pytest.raises(InputError, match="checkpoint version 0, this code reads 1; train again"):
+        load_checkpoint(path)
