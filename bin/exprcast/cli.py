@@ -48,6 +48,8 @@ def write_versions(path: Path | None, *packages: str) -> None:
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`, renamed to it when the block ends well and removed when it does not."""
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: the folder {path.parent} does not exist; make it first")
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(descriptor)
     temporary = Path(name)
@@ -78,7 +80,8 @@ class Progress:
     def step(self, done: int) -> None:
         """Report `done` of the total, if the last report is long enough ago."""
         now = monotonic()
-        if now - self.last < self.every_s:
+        at_end = self.terminal and done >= self.total  # the moving line must end
+        if now - self.last < self.every_s and not at_end:
             return
         self.last = now
         left = (now - self.start) / max(done, 1) * (self.total - done)

@@ -12,9 +12,10 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from exprcast.metrics import Estimate
-from exprcast.page import Picture
+from exprcast.page import Picture, number
 from exprcast.results import MODEL, History
 
 TEXT, LINE = "#010101", "#010102"
@@ -23,14 +24,14 @@ OTHER = "#010108"
 PLACEHOLDERS = {TEXT: "currentColor", LINE: "var(--line)", OTHER: "var(--other)"} | {colour: f"var(--{name})" for name, colour in PREDICTORS.items()}
 DENSITY = (70, 140, 235)  # a blue that shows on white and on black
 STYLE = {
-    "svg.fonttype": "none", "text.parse_math": False, "font.size": 9.5, "axes.labelsize": 9.5, "xtick.labelsize": 9, "ytick.labelsize": 9, "legend.fontsize": 9,
+    "svg.fonttype": "none", "text.parse_math": False, "font.size": 10.5, "axes.labelsize": 10.5, "xtick.labelsize": 10, "ytick.labelsize": 10, "legend.fontsize": 10,
     "legend.frameon": False, "text.color": TEXT, "axes.labelcolor": TEXT, "axes.edgecolor": LINE, "xtick.color": TEXT, "ytick.color": TEXT,
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": LINE, "grid.linewidth": 0.6, "axes.axisbelow": True,
     "xtick.major.size": 0, "ytick.major.size": 0, "image.composite_image": False,
 }  # fmt: skip
 NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 MOST_BARS = 60
-SIZES = {"small": (240, 180), "normal": (360, 250), "wide": (760, 270)}  # points; the page scales them
+SIZES = {"small": (260, 190), "normal": (360, 320), "wide": (720, 290)}  # points; the page scales them
 
 
 def picture(name: str, paint: Callable[[Axes], None], alt: str, caption: str, size: str = "normal", height: float | None = None) -> Picture:
@@ -66,7 +67,7 @@ def draw_intervals(name: str, estimates: dict[str, Estimate], label: str, alt: s
                 continue
             axes.plot([estimate.low, estimate.high], [y, y], color=colour(predictor), linewidth=2.5)
             axes.plot(estimate.value, y, "o", color=colour(predictor), markersize=8 if predictor == MODEL else 6)
-            axes.annotate(f"{estimate.value:.2f}", (estimate.value, y), xytext=(0, 7), textcoords="offset points", ha="center")
+            axes.annotate(number(estimate.value, 2), (estimate.value, y), xytext=(0, 7), textcoords="offset points", ha="center")
         axes.axvline(0, color=TEXT, linewidth=0.8)
         axes.set_yticks(range(len(estimates)), list(reversed(estimates)))
         axes.set_ylim(-0.5, len(estimates) - 0.3)
@@ -74,11 +75,11 @@ def draw_intervals(name: str, estimates: dict[str, Estimate], label: str, alt: s
         axes.grid(False, axis="y")
         axes.set_xlabel(label)
 
-    return picture(name, paint, alt, caption, height=60 + 32 * len(estimates))
+    return picture(name, paint, alt, caption, height=60 + 34 * len(estimates))
 
 
 def draw_density(name: str, predicted: np.ndarray, observed: np.ndarray, labels: tuple[str, str], alt: str, caption: str) -> Picture:
-    """Observed (x) against predicted (y), both on one scale: the darker, the more values."""
+    """Observed (x) against predicted (y), both on one scale: the stronger the colour, the more values."""
     known = ~(np.isnan(predicted) | np.isnan(observed))
     predicted, observed = predicted[known], observed[known]
 
@@ -96,7 +97,7 @@ def draw_density(name: str, predicted: np.ndarray, observed: np.ndarray, labels:
         axes.imshow(image, origin="lower", extent=(low, high, low, high), interpolation="none", aspect="equal", zorder=2)
         axes.plot([low, high], [low, high], color=TEXT, linewidth=0.8, linestyle="--")
 
-    return picture(name, paint, alt, caption, height=330)
+    return picture(name, paint, alt, caption)
 
 
 def draw_bars(name: str, ids: Sequence[str], model: np.ndarray, rule: np.ndarray, rule_name: str, label: str, alt: str, caption: str) -> Picture:
@@ -106,13 +107,14 @@ def draw_bars(name: str, ids: Sequence[str], model: np.ndarray, rule: np.ndarray
     def paint(axes: Axes) -> None:
         x = np.arange(len(ids))
         axes.bar(x, model[order], width=0.75, color=colour(MODEL), alpha=0.75, label=MODEL)
-        axes.hlines(rule[order], x - 0.42, x + 0.42, color=colour(rule_name), linewidth=2.5, label=rule_name)
+        if not np.isnan(rule).all():
+            axes.hlines(rule[order], x - 0.42, x + 0.42, color=colour(rule_name), linewidth=2.5, label=rule_name)
         axes.axhline(0, color=TEXT, linewidth=0.8)
-        axes.set_xticks(x, [shorten(ids[i]) for i in order], rotation=90 if len(ids) > 6 else 0)
+        axes.set_xticks(x, [shorten(ids[i]) for i in order], rotation=90 if len(ids) > 6 else 0, size=10 if len(ids) <= 40 else 8)
         axes.set_xlim(-0.6, max(len(ids), 8) - 0.4)
         axes.grid(False, axis="x")
         axes.set_ylabel(label)
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderpad=0)
+        show_legend(axes)
 
     return picture(name, paint, alt, caption, size="wide")
 
@@ -128,14 +130,13 @@ def draw_histogram(name: str, values: dict[str, np.ndarray], labels: tuple[str, 
         if not values:
             return say_empty(axes)
         edges = np.linspace(-1, 1, 41)
-        for predictor, r in reversed(values.items()):
-            counts, style = np.histogram(r, edges)[0], {"color": colour(predictor), "label": predictor}
-            axes.stairs(counts, edges, linewidth=2 if predictor == MODEL else 1.3, **style)
+        for predictor, r in values.items():
+            counts = np.histogram(r, edges)[0]
+            axes.stairs(counts, edges, color=colour(predictor), label=predictor, linewidth=2 if predictor == MODEL else 1.3, zorder=3 if predictor == MODEL else 2)
             if predictor == MODEL:
                 axes.stairs(counts, edges, fill=True, alpha=0.25, color=colour(MODEL))
         axes.axvline(0, color=TEXT, linewidth=0.8)
-        handles, names = axes.get_legend_handles_labels()
-        axes.legend(handles[::-1], names[::-1], loc="lower left", bbox_to_anchor=(0, 1), ncols=len(names), borderpad=0, columnspacing=1, handlelength=1.2)
+        show_legend(axes)
 
     return picture(name, paint, alt, caption)
 
@@ -153,10 +154,13 @@ def draw_curves(name: str, histories: Sequence[History], limits: tuple[float, fl
         axes.set_ylabel("loss")
         axes.xaxis.get_major_locator().set_params(integer=True)
         if np.isfinite(limits).all() and limits[1] > limits[0]:
-            axes.set_yscale("log" if 0 < limits[0] < limits[1] / 20 else "linear")
             axes.set_ylim(*limits)
-        once = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-        axes.legend(once.values(), once.keys(), loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderpad=0, columnspacing=1, handlelength=1.2)
+            if 0 < limits[0] < limits[1] / 20:
+                axes.set_yscale("log")
+                axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.yaxis.set_major_formatter("{x:g}")
+        show_legend(axes)
 
     return picture(name, paint, alt, caption, size=size)
 
@@ -173,6 +177,13 @@ def draw_distance(name: str, distance_bp: np.ndarray, share: np.ndarray, unit: s
         axes.set_ylabel(f"mean |share| in {shorten(unit)}")
 
     return picture(name, paint, alt, caption)
+
+
+def show_legend(axes: Axes) -> None:
+    """Name each colour once, in one line above the picture, the model first."""
+    named = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    order = sorted(named, key=lambda name: name != MODEL)
+    axes.legend([named[name] for name in order], order, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(order), borderpad=0, columnspacing=1, handlelength=1.2)
 
 
 def say_empty(axes: Axes) -> None:

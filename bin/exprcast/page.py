@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 
 class Cell(NamedTuple):
@@ -35,11 +35,12 @@ class Terms(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table whose first column names its rows."""
+    """A table whose first column names its rows; `words` are the columns that hold words, not numbers."""
 
     caption: str
     head: Sequence[str]
     rows: Sequence[Sequence[Cell | str]]
+    words: Sequence[int] = ()
 
 
 class Picture(NamedTuple):
@@ -87,11 +88,21 @@ def number(value: float, digits: int = 3) -> str:
     return text.replace("-", "−")
 
 
+def decimal(value: float) -> str:
+    """Return a number with three decimals, so that a column of them lines up; very small and large ones as `number`."""
+    return f"{value:.3f}".replace("-", "−") if 0.0005 <= abs(value) < 100 else number(value)
+
+
+def breakable(name: str) -> Markup:
+    """Return a name that a browser may break after its underscores."""
+    return escape(name).replace("_", Markup("_<wbr>"))
+
+
 def render_page(title: str, subtitle: str, verdicts: Sequence[Verdict], sections: Sequence[Section]) -> str:
     """Return the whole page as HTML."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["drawing"] = lambda picture: Markup(picture.svg)  # noqa: S704 (drawn by us, its text escaped by matplotlib)
-    environment.tests.update({kind.__name__.lower(): (lambda block, kind=kind: isinstance(block, kind)) for kind in (Text, Terms, Table, Pictures, Cell)})
+    environment.filters.update({"breakable": breakable, "drawing": lambda picture: Markup(picture.svg)})  # drawn by us, text in it escaped by matplotlib
+    environment.tests.update({kind.__name__.lower(): (lambda block, kind=kind: isinstance(block, kind)) for kind in (Text, Terms, Table, Cell)})
     return environment.from_string(TEMPLATE).render(title=title, subtitle=subtitle, verdicts=verdicts, sections=sections, style=Markup(STYLE)) + "\n"
 
 
@@ -106,22 +117,26 @@ STYLE = """
 body { margin: 0 auto; max-width: 1240px; padding: 1rem 1rem 4rem; background: var(--page); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
 h1 { margin: 0; font-size: 1.5rem; } h2 { margin: 2.5rem 0 .5rem; padding-top: .5rem; border-top: 1px solid var(--line); font-size: 1.2rem; }
 p { margin: .5rem 0; max-width: 75ch; } a { color: var(--model); } .muted, figcaption, caption, .note { color: var(--muted); }
-nav { display: flex; flex-wrap: wrap; gap: .25rem 1rem; margin: 1.5rem 0 0; font-size: .9rem; }
+section { overflow-x: clip; } nav { display: flex; flex-wrap: wrap; gap: .25rem 1rem; margin: 1.5rem 0 0; font-size: .9rem; }
 .verdict { margin: 1rem 0; padding: .9rem 1rem; border: 1px solid var(--line); border-left: .4rem solid var(--kind); border-radius: .4rem; background: var(--card); }
 .verdict strong { color: var(--kind); letter-spacing: .06em; } .verdict p { font-size: 1.1rem; } .verdict p.bad { font-size: 1rem; }
 .better { --kind: var(--better); } .worse { --kind: var(--worse); } .undecided { --kind: var(--undecided); } .unknown { --kind: var(--unknown); }
 .bad { color: var(--worse); font-weight: 600; } .warn { color: var(--undecided); font-weight: 600; }
 .numbers { display: flex; flex-wrap: wrap; gap: .5rem 2rem; margin: .5rem 0 0; } .numbers div { display: flex; flex-direction: column-reverse; }
 .numbers dt { color: var(--muted); font-size: .85rem; } .numbers dd { margin: 0; font-size: 1.6rem; font-variant-numeric: tabular-nums; line-height: 1.2; }
-.scroll { max-width: 100%; max-height: 32rem; overflow: auto; margin: 1rem 0; }
-table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; overflow-wrap: normal; } caption { text-align: left; padding: 0 0 .3rem; }
-th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top; } td { white-space: nowrap; } td.words { white-space: normal; text-align: left; min-width: 12rem; max-width: 40rem; overflow-wrap: anywhere; }
-thead th { position: sticky; top: 0; background: var(--page); color: var(--muted); font-weight: 600; vertical-align: bottom; box-shadow: inset 0 -1px var(--line); border: 0; }
-th:first-child { text-align: left; overflow-wrap: anywhere; min-width: 6.5rem; max-width: 16rem; } tbody th { font-weight: 600; } .note { display: block; font-size: .8rem; }
-td.best { color: var(--better); font-weight: 600; } .model { color: var(--model); }
+.scroll { display: inline-block; vertical-align: top; max-width: 100%; max-height: 36rem; overflow: auto; margin: .75rem 1rem .75rem 0; }
+.scroll.tall { border: 1px solid var(--line); border-radius: .4rem; }
+table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
+caption { text-align: left; padding: .3rem .5rem; }
+th, td { padding: .3rem .5rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top; white-space: nowrap; }
+thead th { position: sticky; top: 0; background: var(--page); color: var(--muted); font-weight: 600; font-size: .8rem; vertical-align: bottom; white-space: normal; min-width: 4.5rem;
+  border: 0; box-shadow: inset 0 -1px var(--line); }
+th:first-child, .words { text-align: left; } td.words { white-space: normal; max-width: 40rem; overflow-wrap: anywhere; min-width: 6rem; }
+.note { display: block; font-size: .78rem; font-weight: 400; } td.best { color: var(--better); font-weight: 600; } .model { color: var(--model); }
 td[style] { background: linear-gradient(90deg, var(--bar) var(--bar-end), transparent 0); }
-.pictures { display: flex; flex-wrap: wrap; gap: 1rem 1.5rem; margin: 1rem 0; } figure { margin: 0; flex: 0 1 480px; min-width: 0; } figure.small { flex-basis: 280px; } figure.wide { flex-basis: 100%; }
-figure.wide .drawing { overflow-x: auto; } figure.wide svg { min-width: 640px; max-width: 1080px; } figcaption { font-size: .9rem; max-width: 75ch; }
+.pictures { display: flex; flex-wrap: wrap; gap: 1rem 1.5rem; margin: 1rem 0; }
+figure { margin: 0; flex: 1 1 340px; max-width: 480px; min-width: 0; } figure.small { flex-basis: 230px; max-width: 320px; } figure.wide { flex-basis: 100%; max-width: 960px; }
+figure.wide .drawing { overflow-x: auto; } figure.wide svg { min-width: 660px; } figcaption { font-size: .9rem; }
 svg { display: block; width: 100%; height: auto; } svg * { stroke-linejoin: round; } svg text { font-family: inherit !important; } svg image { image-rendering: pixelated; }
 dl.terms dt { font-weight: 600; } dl.terms dd { margin: 0 0 .5rem; max-width: 75ch; } summary { cursor: pointer; color: var(--model); }
 """
@@ -135,21 +150,22 @@ TEMPLATE = """<!DOCTYPE html>
 <style>{{ style }}</style>
 </head>
 <body>
-{% macro show_cell(cell) %}
+{% macro show_cell(cell, words) %}
 {% if cell is cell %}
-<td{% if cell.kind %} class="{{ cell.kind }}"{% endif %}{% if cell.bar is not none %} style="--bar-end: {{ '%.0f' | format(100 * cell.bar) }}%"{% endif %}>{{ cell.text }}{% if cell.note %}<span class="note">{{ cell.note }}</span>{% endif %}</td>
+<td class="{{ cell.kind }}{{ ' words' if words }}"{% if cell.bar is not none %} style="--bar-end: {{ '%.0f' | format(100 * cell.bar) }}%"{% endif %}>
+{{- cell.text }}{% if cell.note %}<span class="note">{{ cell.note }}</span>{% endif %}</td>
 {% else %}
-<td>{{ cell }}</td>
+<td{% if words %} class="words"{% endif %}>{{ cell }}</td>
 {% endif %}
 {% endmacro %}
 {% macro show_table(table) %}
-<div class="scroll" tabindex="0" role="region" aria-label="{{ table.caption }}"><table>
+<div class="scroll{{ ' tall' if table.rows | length > 15 }}" tabindex="0" role="region" aria-label="{{ table.caption }}"><table>
 <caption>{{ table.caption }}</caption>
-<thead><tr>{% for name in table.head %}<th scope="col">{{ name }}</th>{% endfor %}</tr></thead>
+<thead><tr>{% for name in table.head %}<th scope="col"{% if loop.index0 in table.words %} class="words"{% endif %}>{{ name | breakable }}</th>{% endfor %}</tr></thead>
 <tbody>
 {% for row in table.rows %}
 <tr><th scope="row"{% if row[0] == 'model' %} class="model"{% endif %}>{{ row[0] }}</th>
-{% for cell in row[1:] %}{{ show_cell(cell) }}{% endfor %}</tr>
+{% for cell in row[1:] %}{{ show_cell(cell, loop.index in table.words) }}{% endfor %}</tr>
 {% endfor %}
 </tbody></table></div>
 {% endmacro %}

@@ -84,8 +84,8 @@ def read_units(path: Path, identifier: str, metric: str) -> Units:
 
 
 def read_rows(paths: Iterable[Path], columns: Sequence[str]) -> list[list[str]]:
-    """Return the cells of some columns of all files, sorted by the first of them."""
-    return sorted([row[column] for column in columns] for path in paths for _, row in read_table(path, columns))
+    """Return the cells of some columns of all files, in the files' order."""
+    return [[row[column] for column in columns] for path in paths for _, row in read_table(path, columns)]
 
 
 def read_predictions(path: Path) -> Predictions:
@@ -96,7 +96,8 @@ def read_predictions(path: Path) -> Predictions:
             raise InputError(f"{path.name}: not a file of predictions made by combine.py" + (f": {', '.join(lacking)} is missing" if lacking else ""))
         folds, seeds = file["folds"][:].tolist(), file["seeds"][:].tolist()
         status = file["status"].asstr()[:]
-        cells = [test_cells(file, i) for i in range(len(folds))]
+        observed = file["observed"][:]
+        cells = [test_cells(file, observed, i) for i in range(len(folds))]
         return Predictions(
             *(str(file.attrs[name]) for name in ("family", "preset", "axes", "unit")),
             *(list(file[name].asstr()[:]) for name in ("rows", "columns")),
@@ -109,11 +110,12 @@ def read_predictions(path: Path) -> Predictions:
         )
 
 
-def test_cells(file: h5py.File, i: int) -> tuple[tuple[int, int], tuple[np.ndarray, ...]]:
+def test_cells(file: h5py.File, observed: np.ndarray, i: int) -> tuple[tuple[int, int], tuple[np.ndarray, ...]]:
     """Return how many rows and columns one fold tests, and the predicted, observed and training mean values of its test cells."""
     test = file["role"][i] == TEST
+    tested = int(test.any(axis=1).sum()), int(test.any(axis=0).sum())
     mean = np.broadcast_to(file["training_mean"][i], test.shape)
-    return (int(test.any(axis=1).sum()), int(test.any(axis=0).sum())), (file["predicted"][i].mean(axis=0)[test], file["observed"][:][test], mean[test])
+    return tested, (file["predicted"][i].mean(axis=0)[test], observed[test], mean[test])
 
 
 def read_history(path: Path) -> History:

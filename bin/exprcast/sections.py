@@ -1,5 +1,6 @@
 """The report's sections in the order of the page, one function a section: what was read in → text, tables and pictures."""
 
+import json
 import re
 from collections.abc import Sequence
 from itertools import groupby
@@ -8,37 +9,43 @@ import numpy as np
 
 from exprcast.figures import MOST_BARS, draw_bars, draw_curves, draw_density, draw_distance, draw_histogram, draw_intervals
 from exprcast.metrics import Estimate
-from exprcast.page import Cell, Picture, Pictures, Section, Table, Terms, Text, number
+from exprcast.page import Cell, Picture, Pictures, Section, Table, Terms, Text, decimal, number
 from exprcast.results import MODEL, History, Predictions, Scores, Shares, Units
-from exprcast.verdict import best_rule, estimate
+from exprcast.verdict import POOLED, best_rule, estimate, rule_name
 
 METRICS = {
-    "r_gene_dev": "Within one sample, after each gene's training mean is taken away: does the predictor know which genes are higher or lower here than they usually are? Mean over samples. The verdict is judged by this number.",
+    "r_gene_dev": "Within one sample, each gene's training mean taken away: does the predictor know which genes are higher or lower here than "
+    "they usually are? Mean over samples. The verdict is judged by this number.",
     "r_gene_dev_min": "The same number for the sample where it is lowest.",
-    "r_sample_median": "For one gene, over samples: does the prediction rise and fall with the measured expression (both minus the training mean)? Median over genes.",
+    "r_sample_median": "For one gene, over samples: do prediction and measurement rise and fall together (both minus the training mean)? Median over genes.",
     "r_sample_positive": "Share of genes for which that correlation is above 0.",
     "r_sample_significant": "Share of genes for which it is above 0 beyond chance (false discovery rate below 5 %).",
-    "r_gene": "Within one sample, over genes, without taking anything away: are highly expressed genes predicted high? Mean over samples. Simple rules score high here too, as most genes keep their level in all samples.",
+    "r_gene": "Within one sample, over genes, nothing taken away: are highly expressed genes predicted high? Mean over samples. "
+    "Simple rules score high here too, because most genes keep their level in all samples.",
     "rho_gene": "The same with ranks (Spearman).",
-    "mse": "Mean squared error over all test values, in the squared unit of expression; smaller is better.",
-    "mae": "Mean absolute error; smaller is better.",
+    "mse": "Mean squared error over all test values; smaller is better.",
+    "mae": "Mean absolute error over all test values; smaller is better.",
     "r2_cod": "Share of the variance of all test values that is predicted: 1 − squared errors / squared distances from their mean. Below 0: worse than one number for all.",
     "r2_pearson": "Squared correlation over all test values; blind to a wrong scale.",
 }
 SMALLER_IS_BETTER = ("mse", "mae")
 FOLD_SCOPE, FOLD_METRICS = "mean over folds (range)", ("r_gene_dev", "r_gene", "mse", "mae")
-GAINS = {"r_gene_dev": "mean gain over samples", "r_sample": "median gain over genes", "r_gene": "mean gain over samples", "mse": "error saved, mean over samples"}
+GAINS = {"r_gene_dev": "r_gene_dev", "r_sample": "r_sample", "r_gene": "r_gene", "mse": "mse saved"}
 RULES = [
-    ("mean", "The gene's mean over the training samples. It is the same in every sample: correlations with the deviation from it are NA."),
+    ("mean", "The gene's mean over the training samples: the same in every sample, so that correlations of deviations from it are NA."),
     ("ridge", "That mean plus a linear function of the inputs that the model reads."),
     ("nearest", "The measured values of the training sample whose inputs are most similar."),
-    ("rule", "The family's own simple rule; for open chromatin, peaks summed with a weight that falls with distance from the TSS."),
+    ("rule", "The family's own simple rule; for open chromatin, peaks summed with weights that fall with distance from the TSS."),
 ]
 EXAMPLES = {"samples": "a sample", "genes": "a gene", "samples×genes": "a gene in a sample"}
-PEAK_COLUMNS = {"sample": "sample", "rows": "rows in the file", "intervals": "intervals", "kept": "kept", "excluded": "in excluded regions", "off_genome": "off the genome", "open_bins": "open bins", "open_share": "share of the genome open", "median_width": "median width (bp)"}
-EXPRESSION_COLUMNS = {"sample": "sample", "total": "total", "detected": "genes detected", "detected_share": "share of genes detected", "unit": "unit"}
+PEAK_COLUMNS = {
+    "sample": "sample", "rows": "rows in the file", "intervals": "intervals", "kept": "intervals kept", "excluded": "in excluded regions",
+    "off_genome": "off the genome", "open_bins": "open bins", "open_share": "genome open", "median_width": "median width (bp)",
+}  # fmt: skip
+EXPRESSION_COLUMNS = {"sample": "sample", "total": "total", "detected": "genes detected", "detected_share": "share detected", "unit": "unit"}
 BARS = ("kept", "open_share", "detected")
-MOST_SMALL_CURVES = 12
+MOST_SMALL_CURVES, MOST_CURVES = 12, 60
+ERROR_SHARE = 0.1  # shares that miss a change by more than this part of it do not add up
 
 
 def run_section(families: Sequence[Predictions], leakage: list[list[str]]) -> Section:
@@ -50,16 +57,17 @@ def run_section(families: Sequence[Predictions], leakage: list[list[str]]) -> Se
         "unit": lambda p: p.unit,
         "samples" if all(p.axes != "genes" for p in families) else "samples or labels": lambda p: f"{len(p.rows):,}",
         "genes or transcripts": lambda p: f"{len(p.columns):,}",
-        "held out": lambda _p: " and ".join(held_out) or "not said",
+        "held out": lambda _p: " and ".join(held_out) or "nothing",
         "folds": lambda p: str(len(p.folds)),
-        "tested in a fold": lambda p: f"{span([rows for rows, _ in p.tested])} × {span([columns for _, columns in p.tested])}",
+        "tested in each fold": lambda p: f"{span([rows for rows, _ in p.tested])} × {span([columns for _, columns in p.tested])}",
         "test values": lambda p: f"{int((~np.isnan(p.observed)).sum()):,}",
         "seeds": lambda p: ", ".join(map(str, p.seeds)),
     }
-    rows = [[name, *(Cell(value(family)) for family in families)] for name, value in facts.items()]
+    rows = [[name, *(fact(family) for family in families)] for name, fact in facts.items()]
+    table = Table("One column a model family", ["", *(family.family for family in families)], rows, words=range(1, len(families) + 1))
     ids = sorted({row for family in families for row in family.rows})
     listed = ", ".join(ids[:MOST_BARS]) + (f" and {len(ids) - MOST_BARS:,} more" if len(ids) > MOST_BARS else "")
-    return Section("run", "What ran on what", [Table("One column a model family", ["", *(family.family for family in families)], rows), Terms("Names of the samples", [(f"{len(ids):,} in all", listed)])])
+    return Section("run", "What ran on what", [table, Terms("Names of the samples", [(f"{len(ids):,} in all", listed)])])
 
 
 def span(numbers: Sequence[int]) -> str:
@@ -72,16 +80,25 @@ def scores_section(families: Sequence[Predictions], scores: Scores) -> Section:
     """Scores beside baselines: pictures of the two main numbers, then every number with its interval."""
     blocks: list = [Terms("What the numbers mean", list(METRICS.items())), Terms("What the simple rules are", RULES)]
     for p in families:
-        dots = {metric: {name: estimate(scores, p.family, name, metric) for name in p.predictors} for metric in ("r_gene_dev", "r_sample_median")}
-        blocks.append(Pictures([
-            draw_intervals(f"{p.family} r_gene_dev", dots["r_gene_dev"], "r_gene_dev", alt_of("r_gene_dev", p.family, dots["r_gene_dev"]), f"{p.family}: r_gene_dev, which genes are higher or lower than usual in a sample; 95 % interval over samples."),
-            draw_intervals(f"{p.family} r_sample", dots["r_sample_median"], "r_sample, median over genes", alt_of("r_sample", p.family, dots["r_sample_median"]), f"{p.family}: r_sample, in which samples a gene is higher or lower; 95 % interval over genes."),
-        ]))  # fmt: skip
-        blocks.append(Table(f"{p.family}, pooled: all test values at once; 95 % interval in small print", ["predictor", *METRICS], score_rows(p, scores, METRICS, "pooled")))
-        blocks.append(Table(f"{p.family}, mean over folds: each fold scored alone; lowest and highest fold in small print", ["predictor", *FOLD_METRICS], score_rows(p, scores, FOLD_METRICS, FOLD_SCOPE)))
-        gains = [[f"over {name}", *(Cell(*texts(estimate(scores, p.family, MODEL, metric, name))) for metric in GAINS)] for name in p.predictors if name != MODEL]
-        blocks.append(Table(f"{p.family}: gain of the model, paired; above 0 the model is better; NA of a rule counts 0", ["gain", *(f"{metric} ({what})" for metric, what in GAINS.items())], gains))
+        rules = [name for name in p.predictors if name != MODEL]
+        gains = [[f"over {name}", *(score_cell(estimate(scores, p.family, MODEL, metric, name)) for metric in GAINS)] for name in rules]
+        blocks += [
+            Pictures([
+                score_picture(p, scores, "r_gene_dev", "which genes are higher or lower than usual in a sample; 95 % interval over samples"),
+                score_picture(p, scores, "r_sample_median", "in which samples a gene is higher or lower than usual; median and 95 % interval over genes"),
+            ]),
+            Table(f"{p.family}, pooled: all test values at once; 95 % interval in small print", ["predictor", *METRICS], score_rows(p, scores, METRICS, POOLED)),
+            Table(f"{p.family}, mean over folds; lowest and highest in small print", ["predictor", *FOLD_METRICS], score_rows(p, scores, FOLD_METRICS, FOLD_SCOPE)),
+            Table(f"{p.family}, gain of the model, pooled and paired; a rule's NA counts 0", ["gain", *GAINS.values()], gains),
+        ]  # fmt: skip
     return Section("scores", "Scores beside simple rules", blocks)
+
+
+def score_picture(p: Predictions, scores: Scores, metric: str, words: str) -> Picture:
+    """Draw one pooled metric of every predictor."""
+    estimates = {name: estimate(scores, p.family, name, metric) for name in p.predictors}
+    alt = f"{metric} of {p.family}: " + ", ".join(f"{name} {number(one.value, 2)}" for name, one in estimates.items())
+    return draw_intervals(f"{p.family} {metric}", estimates, metric, alt, f"{p.family}: {metric}, {words}.")
 
 
 def score_rows(p: Predictions, scores: Scores, metrics: Sequence[str], scope: str) -> list[list[Cell | str]]:
@@ -91,28 +108,35 @@ def score_rows(p: Predictions, scores: Scores, metrics: Sequence[str], scope: st
     for k, metric in enumerate(metrics):
         values = [row[k].value for row in table.values() if not np.isnan(row[k].value)]
         best.append((min if metric in SMALLER_IS_BETTER else max)(values, default=np.nan))
-    return [[name, *(Cell(*texts(one), kind="best" if one.value == best[k] else "") for k, one in enumerate(row))] for name, row in table.items()]
+    return [[name, *(score_cell(one, "best" if one.value == best[k] else "") for k, one in enumerate(row))] for name, row in table.items()]
 
 
-def texts(one: Estimate) -> tuple[str, str]:
-    """Return a value and its interval as text."""
-    return number(one.value), "" if np.isnan(one.low) else f"{number(one.low)} to {number(one.high)}"
-
-
-def alt_of(metric: str, family: str, estimates: dict[str, Estimate]) -> str:
-    """Return a picture of scores in words."""
-    return f"{metric} of {family}: " + ", ".join(f"{name} {number(one.value, 2)}" for name, one in estimates.items())
+def score_cell(one: Estimate, kind: str = "") -> Cell:
+    """Return a value with its interval in small print."""
+    return Cell(decimal(one.value), "" if np.isnan(one.low) else f"{decimal(one.low)} to {decimal(one.high)}", kind)
 
 
 def observed_section(families: Sequence[Predictions], scores: Scores, samples: Units, genes: Units) -> Section:
-    """Observed against predicted, sample by sample, gene by gene."""
+    """Observed against predicted: every test value, gene by gene, sample by sample."""
     blocks = []
     for p in families:
-        unit, cells = p.unit, f"{len(p.observed):,} test values"
+        count, r_sample = f"{len(p.observed):,} test values", in_order(p, genes)
         blocks.append(Pictures([
-            draw_density(f"{p.family} level", p.predicted, p.observed, (f"observed, {unit}", f"predicted, {unit}"), f"Density of observed against predicted values of {p.family}, {cells}", f"{p.family}: level, {cells}; the darker, the more. Most of the agreement is what each gene always does. Dashed: predicted = observed."),
-            draw_density(f"{p.family} deviation", p.predicted - p.training_mean, p.observed - p.training_mean, ("observed − training mean", "predicted − training mean"), f"Density of observed against predicted deviations from the training mean, {p.family}", f"{p.family}: deviation from the gene's training mean, {cells}. This is what differs between samples."),
-            draw_histogram(f"{p.family} genes", {name: np.array(list(r.values())) for name, r in in_order(p, genes).items()}, ("r_sample of a gene", "genes"), f"Histogram over genes of the correlation across samples, {p.family} and simple rules", f"{p.family}: r_sample of every gene. The further right, the better."),
+            draw_density(
+                f"{p.family} level", p.predicted, p.observed, (f"observed, {p.unit}", f"predicted, {p.unit}"),
+                f"Density of observed against predicted values of {p.family}, {count}",
+                f"{p.family}: level, {count}; the stronger the colour, the more. Much of the agreement is what each gene always does. Dashed: predicted = observed.",
+            ),
+            draw_density(
+                f"{p.family} deviation", p.predicted - p.training_mean, p.observed - p.training_mean, ("observed − training mean", "predicted − training mean"),
+                f"Density of observed against predicted deviations from the training mean, {p.family}",
+                f"{p.family}: the same minus each gene's training mean: what differs between samples, and what the verdict is about.",
+            ),
+            draw_histogram(
+                f"{p.family} genes", {name: np.array(list(r.values())) for name, r in r_sample.items()}, ("r_sample of a gene", "genes"),
+                f"Histogram over genes of the correlation across samples, {p.family} and simple rules",
+                f"{p.family}: r_sample of {len(r_sample[MODEL]):,} genes. The further right, the better.",
+            ),
             samples_picture(p, scores, in_order(p, samples)),
         ]))  # fmt: skip
     return Section("observed", "Observed against predicted", blocks)
@@ -129,27 +153,37 @@ def samples_picture(p: Predictions, scores: Scores, samples: dict[str, dict[str,
     ids = list(samples[MODEL])
     values = {name: np.array([samples[name].get(one, np.nan) for one in ids], dtype=float) for name in (MODEL, rule)}
     wins = int((values[MODEL] > np.nan_to_num(values[rule])).sum())
-    caption = f"{p.family}: r_gene_dev sample by sample; the model is above the best simple rule, {rule}, in {wins:,} of {len(ids):,} samples."
-    alt = f"r_gene_dev of each sample, {p.family} beside {rule}"
+    caption = f"{p.family}: r_gene_dev sample by sample; the model is above the best simple rule ({rule_name(rule)}) in {wins:,} of {len(ids):,} samples."
+    alt = f"r_gene_dev of each sample, {p.family} beside the simple rule {rule}"
     if len(ids) > MOST_BARS:
         return draw_histogram(f"{p.family} samples", values, ("r_gene_dev of a sample", "samples"), alt, caption)
-    return draw_bars(f"{p.family} samples", ids, values[MODEL], values[rule], rule, "r_gene_dev", alt, caption + (f" {rule} has no correlation: it is the same in every sample." if np.isnan(values[rule]).all() else ""))
+    return draw_bars(f"{p.family} samples", ids, values[MODEL], values[rule], rule, "r_gene_dev", alt, caption)
 
 
 def curves_section(histories: Sequence[History]) -> Section:
     """Learning curves: one small picture a fold, all seeds in it; beyond a dozen folds one picture for all."""
-    blocks: list = [Text("No learning curves were given.")] if not histories else []
+    blocks: list = [] if histories else [Text("No learning curves were given.")]
     for family, group in groupby(sorted(histories, key=lambda h: (h.family, h.fold, h.seed)), key=lambda h: h.family):
         own = list(group)
-        losses = np.concatenate([np.concatenate([h.train_loss, h.valid_loss]) for h in own])
-        losses = losses[np.isfinite(losses)]
-        limits = (0.95 * losses.min(), 1.05 * losses.max()) if len(losses) else (np.nan, np.nan)
+        limits = loss_limits(own)
         folds = {fold: list(members) for fold, members in groupby(own, key=lambda h: h.fold)}
         if len(folds) > MOST_SMALL_CURVES:
-            blocks.append(Pictures([draw_curves(f"{family} curves", own, limits, f"Learning curves of {family}, all folds and seeds", f"{family}: {len(own)} trainings, all folds and seeds.", "normal")]))
-            continue
-        blocks.append(Pictures([draw_curves(f"{family} curves {fold}", members, limits, f"Learning curve of {family}, fold {fold}", f"{family}, fold {fold}: {ended(members)}") for fold, members in folds.items()]))
+            shown = own[:: -(-len(own) // MOST_CURVES)]
+            caption = f"{family}: {len(shown):,} of {len(own):,} trainings ({len(folds):,} folds, all seeds)."
+            blocks.append(Pictures([draw_curves(f"{family} curves", shown, limits, f"Learning curves of {family}", caption, "normal")]))
+        else:
+            blocks.append(Pictures([
+                draw_curves(f"{family} curves {fold}", members, limits, f"Learning curve of {family}, fold {fold}", f"{family}, fold {fold}: {ended(members)}")
+                for fold, members in folds.items()
+            ]))  # fmt: skip
     return Section("curves", "Learning curves", blocks)
+
+
+def loss_limits(histories: Sequence[History]) -> tuple[float, float]:
+    """Return one scale for the pictures of a family."""
+    losses = np.concatenate([loss for h in histories for loss in (h.train_loss, h.valid_loss)])
+    losses = losses[np.isfinite(losses)]
+    return (0.95 * float(losses.min()), 1.05 * float(losses.max())) if len(losses) else (np.nan, np.nan)
 
 
 def ended(histories: Sequence[History]) -> str:
@@ -166,33 +200,37 @@ def leakage_section(leakage: list[list[str]], folds: int) -> Section:
     """What test and training parts share, in every fold."""
     rows = []
     for axis, shared, promised, sharing, names in leakage:
-        clean = Cell("not held out") if promised != "1" else Cell("nothing", kind="best") if sharing == "0" else Cell(f"in {sharing} of {folds} folds", kind="bad")
-        rows.append([f"{axis}: {shared.replace('_', ' ')}", clean, Cell(names or "–", kind="words")])
+        shares = Cell("not held out") if promised != "1" else Cell("nothing", kind="best") if sharing == "0" else Cell(f"in {sharing} of {folds} folds", kind="bad")
+        rows.append([f"{axis}: {shared.replace('_', ' ')}", shares, names or "–"])
     text = "A score is honest only if what is tested was not seen in training under another name: the same donor, the same replicate group, a gene of the same chromosome."
-    return Section("leakage", "What test and training share", [Text(text), Table("On the axes that are held out", ["", "shared by test and training", "which (the first ten)"], rows)])
+    table = Table("Found on both sides, over all folds", ["", "shared by test and training", "which (the first ten)"], rows, words=(1, 2))
+    return Section("leakage", "What test and training share", [Text(text), table])
 
 
 def quality_section(peaks: list[list[str]], expression: list[list[str]]) -> Section:
     """Per-sample quality of peaks and of expression."""
-    blocks = [quality_table(title, columns, rows) for title, columns, rows in (("Peaks", PEAK_COLUMNS, peaks), ("Expression", EXPRESSION_COLUMNS, expression)) if rows]
-    return Section("quality", "Quality of each sample", blocks or [Text("No counts of peaks or expression were given: the run began from a finished dataset.")])
+    tables = (("Peaks", PEAK_COLUMNS, peaks), ("Expression", EXPRESSION_COLUMNS, expression))
+    blocks = [quality_table(title, columns, sorted(rows)) for title, columns, rows in tables if rows]
+    return Section("quality", "Quality of each sample", blocks or [Text("No counts of peaks or of expression were given: the run began from a finished dataset.")])
 
 
 def quality_table(title: str, columns: dict[str, str], rows: list[list[str]]) -> Table:
     """Return one row a sample, with a bar behind the columns that matter most."""
-    tops = {k: max((as_number(row[k]) for row in rows), default=0.0) for k, name in enumerate(columns) if name in BARS}
-    cells = [[row[0], *(Cell(pretty(cell), bar=as_number(cell) / tops[k] if tops.get(k, 0) > 0 else None) for k, cell in enumerate(row[1:], 1))] for row in rows]
+    tops = [max(map(as_number, column)) if name in BARS else 0 for name, column in zip(columns, zip(*rows, strict=True), strict=True)]
+    cells = [[row[0], *(quality_cell(*one) for one in list(zip(columns, row, tops, strict=True))[1:])] for row in rows]
     return Table(f"{title} of {len(rows):,} samples; bars compare samples", list(columns.values()), cells)
 
 
+def quality_cell(name: str, text: str, top: float) -> Cell:
+    """Return one count as the page writes numbers, shares in percent; other text as it is."""
+    value = as_number(text)
+    shown = text if not value else f"{100 * value:.2f} %" if name.endswith("_share") else number(value, 4)
+    return Cell(shown, bar=value / top if top else None)
+
+
 def as_number(text: str) -> float:
-    """Return a cell's number for a bar; 0 for what is none or missing."""
+    """Return a cell's number; 0 for what is none or missing."""
     return float(text) if re.fullmatch(r"\d+(\.\d+)?([eE][-+]?\d+)?", text) else 0.0
-
-
-def pretty(text: str) -> str:
-    """Return a number as the page writes numbers, other text as it is."""
-    return number(as_number(text)) if as_number(text) else text
 
 
 def attribution_section(shares: Sequence[Shares]) -> Section:
@@ -201,12 +239,25 @@ def attribution_section(shares: Sequence[Shares]) -> Section:
         return Section("attribution", "What predictions rest on", [Text("No attributions were given.")])
     names = ("family", "fold", "seed", "method")
     order = sorted(shares, key=lambda s: [str(s.facts.get(name, "")).zfill(6) for name in names])
-    rows = [[*(str(s.facts.get(name, "")) for name in names), Cell(f"{s.examples:,}"), Cell(number(s.change)), Cell(number(s.completeness_error, 2))] for s in order]
+    rows = [[*(str(s.facts.get(name, "")) for name in names), f"{s.examples:,}", number(s.change), number(s.completeness_error, 2)] for s in order]
     pictures = [distance_picture(family, list(group)) for family, group in groupby([s for s in order if s.mean_share is not None], key=lambda s: str(s.facts.get("family", "")))]
-    worst = max((s.completeness_error for s in shares if not np.isnan(s.completeness_error)), default=np.nan)
-    text = f"A share is the part of a prediction's change (against the average training sample) that one piece of the input accounts for. Shares must add up to the change; here they miss it by at most {number(worst, 2)}."
-    head = [*names, "examples", "mean change of the prediction", "largest error of the sum"]
-    return Section("attribution", "What predictions rest on", [Text(text), *([Pictures(pictures)] if pictures else []), Table("One row a trained model", head, rows)])
+    head = [*names, "examples explained", "mean change of the prediction", "largest error of the sum"]
+    return Section("attribution", "What predictions rest on", [
+        Text("A share is what one piece of the input adds to a prediction, compared with a reference input. The shares must add up to the change from the reference."),
+        adding_up(shares),
+        Pictures(pictures),
+        Table("One row a trained model", head, rows, words=(3,)),
+    ])  # fmt: skip
+
+
+def adding_up(shares: Sequence[Shares]) -> Text:
+    """Say whether shares add up to the change that they explain."""
+    worst = max((s for s in shares if not np.isnan(s.completeness_error)), key=lambda s: s.completeness_error, default=None)
+    if worst is None:
+        return Text("Whether they do was not recorded.")
+    said = f"they miss it by at most {number(worst.completeness_error, 2)}, where predictions change by {number(worst.change, 2)} on average."
+    fine = worst.completeness_error <= ERROR_SHARE * worst.change
+    return Text(f"They do: {said}" if fine else f"They do not: {said} Read the picture with care.", "" if fine else "warn")
 
 
 def distance_picture(family: str, shares: list[Shares]) -> Picture:
@@ -216,14 +267,16 @@ def distance_picture(family: str, shares: list[Shares]) -> Picture:
     mean = np.average([s.mean_share for s in alike], axis=0, weights=[s.examples for s in alike])
     near = mean[np.abs(distance_bp) <= 10_000].sum() / mean.sum() if mean.sum() > 0 else np.nan
     caption = f"{family}: mean |share| of a bin over {sum(s.examples for s in alike):,} examples; {number(100 * near, 2)} % of all lies within 10 kb of the TSS."
-    return draw_distance(f"{family} distance", distance_bp, mean, str(shares[0].facts.get("unit", "the unit predicted")), f"Mean absolute share against distance to the TSS, {family}", caption)
+    unit = str(shares[0].facts.get("unit", "the unit predicted"))
+    return draw_distance(f"{family} distance", distance_bp, mean, unit, f"Mean absolute share against distance to the TSS, {family}", caption)
 
 
 def provenance_section(versions: dict[str, list[str]], parameters: dict[str, object], code: str, shares: Sequence[Shares]) -> Section:
-    """Versions, parameters and code fingerprints: what to say to get the same page again."""
-    codes = [[f"models of {family}", Cell(code, kind="words")] for family, code in sorted({(str(s.facts.get("family")), str(s.facts.get("code") or "not given")) for s in shares})]
+    """Versions, parameters and code fingerprints: what it takes to get the same page again."""
+    codes = sorted({(f"models of {s.facts.get('family')}", str(s.facts.get("code") or "not given")) for s in shares})
+    values = {name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for name, value in parameters.items()}
     return Section("provenance", "Versions, parameters, code", [
-        Table("Versions", ["tool", "version"], [[tool, Cell(", ".join(found), kind="words")] for tool, found in versions.items()]),
-        Table("Parameters", ["parameter", "value"], [[name, Cell(str(value), kind="words")] for name, value in sorted(parameters.items())]),
-        Table("Code fingerprints", ["of", "fingerprint"], [["this report", Cell(code or "not given", kind="words")], *codes]),
+        Table("Versions", ["tool", "version"], [[tool, ", ".join(found)] for tool, found in versions.items()], words=(1,)),
+        Table("Parameters", ["parameter", "value"], [[name, values[name]] for name in sorted(values)], words=(1,)),
+        Table("Code fingerprints", ["of", "fingerprint"], [["this report", code or "not given"], *map(list, codes)], words=(1,)),
     ])  # fmt: skip

@@ -42,18 +42,25 @@ def make_verdict(scores: Scores, predictions: Predictions, leakage: list[list[st
     own = estimate(scores, family, MODEL, JUDGED_BY)
     question = QUESTION.get(predictions.axes, QUESTION["samples"])
     if best is None or kind == "unknown":
-        sentence = f"{family} cannot be judged: its predictions are missing or do not differ from the training mean, so they have no correlation (r_gene_dev {number(own.value, 2)})."
+        sentence = (
+            f"{family} cannot be judged: its predictions are missing or do not differ from the training mean, so they have no correlation (r_gene_dev {number(own.value, 2)})."
+        )
         return Verdict("unknown", sentence, [], warnings)
     rule, gain = estimate(scores, family, best, JUDGED_BY), estimate(scores, family, MODEL, JUDGED_BY, best)
-    rule_text = number(rule.value, 2) + (", counted as 0" if np.isnan(rule.value) else "")
-    numbers = f"(r_gene_dev {number(own.value, 2)}; best rule {best} {rule_text}; gain {number(gain.value, 2)}, {interval_text(gain)})"
+    numbers = f"(r_gene_dev {number(own.value, 2)}; best rule, {rule_name(best)}: {number(rule.value, 2)}; gain {number(gain.value, 2)}, {interval_text(gain)})"
     words = {
         "better": f"{family} predicts {question} better than every simple rule {numbers}.",
-        "worse": f"{family} predicts {question} worse than the simple rule {best} {numbers}.",
+        "worse": f"{family} predicts {question} worse than the best simple rule {numbers}.",
         "undecided": f"Whether {family} predicts {question} better than the best simple rule is undecided: {undecided_because(gain)} {numbers}.",
     }
-    tiles = [(number(own.value, 2), family), (number(rule.value, 2), f"best simple rule: {best}"), (number(gain.value, 2), f"gain, {interval_text(gain)}")]
+    rule_text = f"best simple rule: {rule_name(best)}" + (", no correlation, counts as 0" if np.isnan(rule.value) else "")
+    tiles = [(number(own.value, 2), f"r_gene_dev of {family}"), (number(rule.value, 2), rule_text), (number(gain.value, 2), f"gain, {interval_text(gain)}")]
     return Verdict(kind, words[kind], tiles, warnings)
+
+
+def rule_name(name: str) -> str:
+    """Return a baseline's name in a sentence ("rule" alone says nothing)."""
+    return "the family's own" if name == "rule" else name
 
 
 def interval_text(gain: Estimate) -> str:

@@ -29,6 +29,7 @@ INPUTS = ("accessibility/bin", "accessibility/signal", "tss/position", "genes/st
 TARGET = "expression/gene"
 UNITS = ("tpm", "cpm", "rpkm")
 SCALE = CODES_PER_LOG2 * 4  # codes to numbers of about one
+OPENNESS = 4.0  # steepness of the soft open/closed channel; a hard one would have no gradient to attribute by
 RULE_DECAYS_BP = (5_000, 50_000)
 
 
@@ -43,6 +44,7 @@ class Config(Settings):
     hidden: int = 64
     dropout: float = 0.1
     hidden_level: float = 0.1  # share of training examples whose gene's known mean is hidden
+    epochs: int = 24
     learning_rate: float = 3e-3
     examples_per_epoch: int = 40_000
 
@@ -160,7 +162,7 @@ class Model(nn.Module):
         hide = torch.isnan(level)
         if self.training:
             hide = hide | (torch.rand_like(level) < self.hidden_level)
-        channels = torch.stack([window, window - mean_window, (window > 0).to(window.dtype)], dim=1)  # (batch, 3, bins)
+        channels = torch.stack([window, window - mean_window, torch.tanh(OPENNESS * window)], dim=1)  # (batch, 3, bins)
         deviation = self.deviation(channels)  # (batch,)
         known = torch.nan_to_num(level)
         if hide.any():
