@@ -29,8 +29,10 @@ def combine(options: argparse.Namespace) -> None:
             write_combined(out, models, baselines, folds, seeds)
             cells = int(sum((out["role"][i] == TEST).sum() for i in range(len(folds))))
         with h5py.File(options.out) as out:
+            log.info(f"{len(folds)} folds, {len(seeds)} seeds, {cells:,} test cells")
             table = options.table_out if cells <= options.table_rows else None
-            log.info(f"{len(folds)} folds, {len(seeds)} seeds, {cells:,} test cells" + ("" if table else f"; no table of more than {options.table_rows:,} rows"))
+            if options.table_out and not table:
+                log.info(f"no table of more than {options.table_rows:,} rows is written; {options.out.name} holds all")
             if table:
                 write_table(table, ["row", "column", "fold", "observed", "model", *NAMES], test_cells(out))
 

@@ -100,7 +100,7 @@ def read_bed(path: Path) -> Iterator[Tss]:
 
 
 def id_column(rows: list[list[str]]) -> int:
-    """Return the index of the gene ids' cell: column 5 if it is no score (as in refGene), else 7 if no number, else 4."""
+    """Return the index of the gene id's cell: column 5 if that is no score (refGene), else 7 if no number, else 4."""
     for index in (4, 6):
         if any(len(cells) > index and not is_number(cells[index]) for cells in rows):
             return index
@@ -174,7 +174,7 @@ def refuse_several_chromosomes(by_gene: dict[str, list[Tss]], path: Path) -> Non
 
 
 def one_place(sites: list[Tss], order: dict[str, int]) -> list[Tss]:
-    """Return a gene's rows on the chromosome and strand with most of them; a tie goes to the first chromosome, then row."""
+    """Return a gene's rows on the chromosome and strand with most of them; ties: first chromosome, first row."""
     counts = Counter((site.chrom, site.strand) for site in sites)
     chrom, strand = min(counts, key=lambda place: (-counts[place], order[place[0]]))
     return [site for site in sites if (site.chrom, site.strand) == (chrom, strand)]

@@ -19,30 +19,35 @@ from exprcast.sections import (
     run_section,
     scores_section,
 )
+from exprcast.tables import refuse_duplicates
 from exprcast.verdict import make_verdict
 
 
 def report(options: argparse.Namespace) -> None:
     """Read everything, then write the verdicts and the sections in the order in which a reader asks."""
-    scores, leakage = read_scores(options.scores), read_rows([options.leakage], LEAKAGE_COLUMNS)
     families = sorted((read_predictions(path) for path in options.predictions), key=lambda predictions: predictions.family)
+    refuse_duplicates((predictions.family for predictions in families), "predictions: family")
+    scores, leakage = read_scores(options.scores), read_rows([options.leakage], LEAKAGE_COLUMNS)
     compare_families(families, scores, options.scores)
-    shares = [read_shares(path) for path in sorted(options.attributions)]
+    samples, genes = read_units(options.samples, "sample", "r_gene_dev"), read_units(options.genes, "gene", "r_sample")
+    peaks, expression = read_rows(options.peak_stats, list(PEAK_COLUMNS)), read_rows(options.expression_stats, list(EXPRESSION_COLUMNS))
+    histories, shares = [read_history(path) for path in options.histories], [read_shares(path) for path in options.attributions]
+    versions, parameters = merge_versions(options.tool_versions), read_json(options.parameters)
     verdicts = [make_verdict(scores, predictions, leakage) for predictions in families]
     sections = [
         run_section(families, leakage),
         scores_section(families, scores),
-        observed_section(families, scores, read_units(options.samples, "sample", "r_gene_dev"), read_units(options.genes, "gene", "r_sample")),
-        curves_section([read_history(path) for path in options.histories]),
+        observed_section(families, scores, samples, genes),
+        curves_section(histories),
         leakage_section(leakage, max(len(predictions.folds) for predictions in families)),
-        quality_section(read_rows(options.peak_stats, list(PEAK_COLUMNS)), read_rows(options.expression_stats, list(EXPRESSION_COLUMNS))),
+        quality_section(peaks, expression),
         attribution_section(shares),
-        provenance_section(merge_versions(options.tool_versions), read_json(options.parameters), options.code, shares),
+        provenance_section(versions, parameters, options.code, shares),
     ]
     first = families[0]
     subtitle = f"{', '.join(f'{p.family}:{p.preset}' for p in families)} on {len(first.rows):,} × {len(first.columns):,} values of {first.unit}, {len(first.folds)} folds"
     with whole_file(options.out) as temporary:
-        temporary.write_text(render_page("Gene expression from open chromatin: did it work?", subtitle, verdicts, sections), encoding="utf-8")
+        temporary.write_text(render_page("exprcast: does the model beat simple rules?", subtitle, verdicts, sections), encoding="utf-8")
     log.info("; ".join(f"{p.family} {verdict.kind}" for p, verdict in zip(families, verdicts, strict=True)) + f"; {options.out.stat().st_size / 1e6:.1f} MB")
 
 

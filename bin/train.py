@@ -29,6 +29,9 @@ def train(options: argparse.Namespace) -> None:
     examples = family.examples(dataset, config, state)
     roles = example_roles(family, dataset, options.fold)
     parts = [with_target(examples, np.flatnonzero(roles == role)) for role in (TRAIN, VALID)]
+    for part, name in zip(parts, ("training", "validation"), strict=True):
+        if not len(part):
+            raise InputError(f"{options.family} fold {options.fold}: no {name} example has a measured {family.TARGET}")
     log.info(f"{options.family}:{options.preset} fold {options.fold}: {len(parts[0]):,} examples to train on, {len(parts[1]):,} to validate")
     result = fit(family.Model, examples, *parts, config, options.seed, fabric)
     save_checkpoint(

@@ -109,9 +109,8 @@ def test_genes_stand_in_the_order_of_chromosomes_then_default_sites_then_ids(tmp
 
 def test_the_default_site_is_the_one_most_transcripts_share_else_the_first_in_the_file(tmp_path):
     sites = [("a", 50), ("b", 70), ("a", 10), ("a", 90), ("a", 10), ("b", 60)]
-    _, tss = made(
-        tmp_path, "".join(f"chr1\t{start}\t{start + 5}\tT{n}\t{g}\t+\n" for n, (g, start) in enumerate(sites))
-    )
+    text = "".join(f"chr1\t{start}\t{start + 5}\tT{n}\t{gene}\t+\n" for n, (gene, start) in enumerate(sites))
+    _, tss = made(tmp_path, text)
     assert tss == [("a", "10"), ("a", "50"), ("a", "90"), ("b", "70"), ("b", "60")]
     assert rows_of(tmp_path / "tss.tsv")[0][2] == "genes.txt"
 
@@ -119,9 +118,8 @@ def test_the_default_site_is_the_one_most_transcripts_share_else_the_first_in_th
 def test_a_gene_in_two_places_is_where_most_of_its_rows_are_else_on_the_first_chromosome(tmp_path):
     rows = [("a", "chr1", "+"), ("a", "chr2", "-"), ("a", "chr2", "-"), ("b", "chrX", "+"), ("b", "chr2", "+")]
     rows += [("c", "chr1", "-"), ("c", "chr1", "+")]
-    text = "".join(
-        f"{chrom}\t{20 * n}\t{20 * n + 5}\tT{n}\t{gene}\t{strand}\n" for n, (gene, chrom, strand) in enumerate(rows)
-    )
+    places = ((chrom, 20 * n, 20 * n + 5, f"T{n}", gene, strand) for n, (gene, chrom, strand) in enumerate(rows))
+    text = "".join("\t".join(map(str, place)) + "\n" for place in places)
     genes, tss = made(tmp_path, text)
     assert genes == [("c", "c", "chr1", "-"), ("a", "a", "chr2", "-"), ("b", "b", "chr2", "+")]
     assert tss == [("c", "104"), ("a", "24"), ("a", "44"), ("b", "80")]
@@ -168,7 +166,9 @@ FAULTS = {
     bed(0, 0, "-"): "genes.txt line 1: position -1 is outside chr1, which has 1000 bp",
     bed(900, 100, "-"): "genes.txt line 1: end 100 is before start 900; is this a BED file?",
     "chr1\t5\t9\tg\t0\n": "genes.txt line 1: 5 columns, no strand in column 6; give a TSV",
-    "chr1\t5\t9\tn\t0\t+\tg\nchr1\t5\t9\tn\t0\t+\n": "genes.txt line 2: 6 columns, other lines have the gene id in column 7",
+    "chr1\t5\t9\tn\t0\t+\tg\nchr1\t5\t9\tn\t0\t+\n": (
+        "genes.txt line 2: 6 columns, other lines have the gene id in column 7"
+    ),
 }
 
 
@@ -178,9 +178,8 @@ def test_a_fault_is_one_line_that_says_where(tmp_path, text, message):
 
 
 def test_a_gtf_is_refused_by_name_too(tmp_path):
-    assert "a.gtf.gz: GTF and GFF are not read yet; give a TSV" in refused(
-        tmp_path, gzip.compress(b"#!x\n"), "a.gtf.gz"
-    )
+    line = refused(tmp_path, gzip.compress(b"#!x\n"), "a.gtf.gz")
+    assert "a.gtf.gz: GTF and GFF are not read yet; give a TSV" in line
 
 
 def test_a_truncated_gzip_is_refused(tmp_path):

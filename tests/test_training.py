@@ -99,6 +99,12 @@ def test_collapse_of_one_seed_starts_again():
     assert (result.status, result.seed, len(made)) == ("trained", 1001, 2)
 
 
+def test_divergence_is_no_success():
+    broken = Line()
+    broken.x[0] = torch.inf
+    assert fit(Linear, broken, TRAIN, VALID, Settings(epochs=6), 1, FABRIC).status == "collapsed"
+
+
 def test_cuda_without_gpu_says_so():
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")

@@ -27,7 +27,7 @@ STYLE = {
     "svg.fonttype": "none", "text.parse_math": False, "font.size": 10.5, "axes.labelsize": 10.5, "xtick.labelsize": 10, "ytick.labelsize": 10, "legend.fontsize": 10,
     "legend.frameon": False, "text.color": TEXT, "axes.labelcolor": TEXT, "axes.edgecolor": LINE, "xtick.color": TEXT, "ytick.color": TEXT,
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": LINE, "grid.linewidth": 0.6, "axes.axisbelow": True,
-    "xtick.major.size": 0, "ytick.major.size": 0, "image.composite_image": False,
+    "xtick.major.size": 0, "ytick.major.size": 0, "ytick.minor.size": 0, "image.composite_image": False,
 }  # fmt: skip
 NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 MOST_BARS = 60

@@ -129,8 +129,8 @@ section { overflow-x: clip; } nav { display: flex; flex-wrap: wrap; gap: .25rem 
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
 caption { text-align: left; padding: .3rem .5rem; }
 th, td { padding: .3rem .5rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top; white-space: nowrap; }
-thead th { position: sticky; top: 0; background: var(--page); color: var(--muted); font-weight: 600; font-size: .8rem; vertical-align: bottom; white-space: normal; min-width: 4.5rem;
-  border: 0; box-shadow: inset 0 -1px var(--line); }
+thead th { position: sticky; top: 0; background: var(--page); color: var(--muted); font-weight: 600; font-size: .8rem; vertical-align: bottom; white-space: normal;
+  min-width: 4.5rem; border: 0; box-shadow: inset 0 -1px var(--line); }
 th:first-child, .words { text-align: left; } td.words { white-space: normal; max-width: 40rem; overflow-wrap: anywhere; min-width: 6rem; }
 .note { display: block; font-size: .78rem; font-weight: 400; } td.best { color: var(--better); font-weight: 600; } .model { color: var(--model); }
 td[style] { background: linear-gradient(90deg, var(--bar) var(--bar-end), transparent 0); }

@@ -1,7 +1,7 @@
 """The one training loop: seeds, early stopping on validation, a guard against collapse, a history of every epoch.
 
 COLLAPSED means that predictions do not depend on the input: on validation their standard deviation is below 1e-3 of the
-targets'. Such a run starts again with the next seed, at most three times. Device and precision are Lightning Fabric's.
+targets', or that the loss is no number any more. Such a run starts again with the next seed, at most three times. Device and precision are Lightning Fabric's.
 """
 
 import copy
@@ -107,7 +107,7 @@ def fit_once(make_model: type, examples: Examples, train: np.ndarray, valid: np.
         history.append({"epoch": epoch, "seed": seed, "train_loss": loss, "valid_loss": valid_loss, "spread": spread})
         if valid_loss < best_loss:
             best, best_loss, best_epoch = copy.deepcopy(model.state_dict()), valid_loss, epoch
-        status = "collapsed" if spread < COLLAPSE_RATIO else "trained"
+        status = "collapsed" if spread < COLLAPSE_RATIO or math.isnan(valid_loss) else "trained"
         if (status == "collapsed" and epoch >= config.collapse_patience) or (best_loss < math.inf and epoch - best_epoch >= config.patience):
             break
     log.info(f"seed {seed}: {len(history)} epochs, best validation loss {best_loss:.4f}, spread {history[-1]['spread']:.3f}")
@@ -128,7 +128,7 @@ def train_epoch(
         loss = masked_mse(model(*inputs), target)
         optimizer.zero_grad()
         fabric.backward(loss)
-        fabric.clip_gradients(model, optimizer, max_norm=config.clip_norm)
+        fabric.clip_gradients(model, optimizer, max_norm=config.clip_norm, error_if_nonfinite=False)
         optimizer.step()
         schedule.step()
         losses.append(loss.detach())

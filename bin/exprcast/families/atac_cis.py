@@ -166,7 +166,7 @@ class Model(nn.Module):
         deviation = self.deviation(channels)  # (batch,)
         known = torch.nan_to_num(level)
         if hide.any():
-            known = known.masked_scatter(hide, self.level(mean_window[hide][:, None]))
+            known = known.index_put((hide,), self.level(mean_window[hide][:, None]))
             deviation = torch.where(hide, deviation.detach(), deviation) if self.training else deviation
         return (known + deviation)[:, None]  # (batch, 1)
 

@@ -1,0 +1,75 @@
+#!/usr/bin/env python3
+"""Hold the results of a simulated run against its truth: the oracle's correlation, ridge, and the bins that were planted.
+
+    tests/bench/demo_floors.py results        one line a floor: name, measured, floor; exit status 1 if one is missed
+"""
+
+import csv
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "bin"))
+from exprcast.metrics import pearson  # noqa: E402
+from exprcast.tables import read_matrix, strip_version  # noqa: E402
+
+
+def median_r_sample(results: Path, predictor: str) -> float:
+    """Return the pooled median over genes of one predictor's r_sample."""
+    with (results / "scores.tsv").open() as file:
+        rows = [row for row in csv.DictReader(file, delimiter="\t") if row["predictor"] == predictor and not row["against"] and row["scope"] == "pooled"]
+    return float(next(row["value"] for row in rows if row["metric"] == "r_sample_median"))
+
+
+def oracle_r_sample(results: Path) -> float:
+    """Return the median over genes of the correlation between the true rule on the called peaks and the measured level."""
+    oracle, observed = (read_matrix(results / "tables" / name) for name in ("oracle.tsv.gz", "expression.tsv.gz"))
+    gene = {strip_version(name): i for i, name in enumerate(observed.rows)}
+    sample = {name: i for i, name in enumerate(observed.columns)}
+    measured = np.log2(1 + observed.values[np.ix_([gene[strip_version(name)] for name in oracle.rows], [sample[name] for name in oracle.columns])])
+    return float(np.nanmedian(pearson(oracle.values, measured, axis=1)))
+
+
+def planted_share(results: Path) -> tuple[float, int]:
+    """Return the share of genes with a single planted element whose strongest attribution lies on it, and their number.
+
+    The strongest bin is that of the mean absolute share over held-out samples; an element is up to 1,500 bp wide and so may
+    open the bin beside its summit's too.
+    """
+    with (results / "tables/truth.tsv").open() as file:
+        planted = {row["gene"]: int(row["distance_bp"]) for row in csv.DictReader(file, delimiter="\t") if row["kind"] == "planted" and row["single"] == "yes"}
+    total: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(1))
+    for path in sorted((results / "attributions").glob("*.h5")):
+        with h5py.File(path) as file:
+            width, flank = int(file.attrs["bin_bp"]), int(file.attrs["flank_bp"])
+            for gene, shares in zip(file["column"].asstr()[:], np.abs(file["shares/window"][:]), strict=True):
+                total[gene] = total[gene] + shares
+    explained = sorted(set(total) & set(planted))
+    hits = [abs(int(total[gene].argmax()) - (planted[gene] + flank) // width) <= 1 for gene in explained]
+    return float(np.mean(hits)), len(hits)
+
+
+def floors(results: Path) -> list[tuple[str, float, float]]:
+    """Return (name, measured, floor) of everything the demo promises."""
+    model, ridge, oracle = median_r_sample(results, "model"), median_r_sample(results, "ridge"), oracle_r_sample(results)
+    share, genes = planted_share(results)
+    return [
+        ("median r_sample of atac_cis against 0.9 of the oracle's", model, 0.9 * oracle),
+        ("median r_sample of atac_cis against ridge on the same bins", model, ridge),
+        (f"planted bin is the top attribution ({genes} genes with a single one)", share, 0.8),
+    ]
+
+
+def main() -> None:
+    """Print the floors of a results folder."""
+    rows = floors(Path(sys.argv[1] if len(sys.argv) > 1 else "results"))
+    for name, measured, floor in rows:
+        print(f"{name}\t{measured:.4f}\t{floor:.4f}\t{'met' if measured >= floor else 'MISSED'}")
+    sys.exit(any(measured < floor for _, measured, floor in rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,328 @@
+"""The report: right words for planted scores, nothing lost, nothing from outside unescaped, no request, same bytes."""
+
+import json
+import re
+import subprocess
+import sys
+from argparse import Namespace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import combine
+import evaluate
+import h5py
+import numpy as np
+import pytest
+import report
+from exprcast import figures
+from exprcast.cli import InputError
+from exprcast.dataset import TEST, TRAIN, Dataset
+from exprcast.folds import combine_roles
+from exprcast.page import Picture, decimal, number
+from exprcast.tables import write_table
+from tiny import tiny_dataset
+
+RULES = {"mean": "NA", "nearest": 0.1, "ridge": 0.55, "rule": 0.5}
+BETTER, WORSE, UNDECIDED = (0.16, 0.14, 0.18), (-0.16, -0.18, -0.14), (0.01, -0.02, 0.04)
+PEAKS = "sample\trows\tintervals\tkept\texcluded\toff_genome\topen_bins\topen_share\tmedian_width\n"
+VOID = {"meta", "br", "wbr", "img", "link", "hr", "input"}
+
+
+class Reader(HTMLParser):
+    """Follow a page: unclosed tags, the text of each kind of tag, and every address that a browser would fetch."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open, self.addresses, self.alts, self.tags, self.text = [], [], [], [], []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attributes: list) -> None:
+        if tag not in VOID:
+            self.open.append(tag)
+        self.handle_startendtag(tag, attributes)
+
+    def handle_startendtag(self, tag: str, attributes: list) -> None:
+        values = dict(attributes)
+        self.tags.append(tag)
+        self.addresses += [values[name] for name in ("src", "href", "xlink:href", "data", "srcset", "action") if name in values]
+        self.addresses += [address for value in values.values() if value for address in re.findall(r"url\(([^)]*)\)", value)]
+        if values.get("role") == "img":
+            self.alts.append(values["aria-label"])
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, text: str) -> None:
+        self.text.append(text)
+
+    def says(self, words: str) -> bool:
+        """Say whether the words stand on the page, whatever the white space."""
+        return words in " ".join(" ".join(self.text).split())
+
+
+def write_predictions(path: Path, ids: list[str], family: str = "toy", status: str = "trained", predicted: np.ndarray | None = None) -> Path:
+    """Write a file as combine.py does: one fold that tests all samples × 6 genes, two seeds."""
+    rng = np.random.default_rng(1)
+    shape = (len(ids), 6)
+    observed = rng.normal(size=shape).astype(np.float32)
+    text = h5py.string_dtype()
+    with h5py.File(path, "w") as file:
+        file.attrs.update({"format": "exprcast-predictions", "format-version": 1, "family": family, "preset": "default", "axes": "samples×genes", "unit": "log2(tpm + 1)"})
+        file.create_dataset("rows", data=np.array(ids, dtype=object), dtype=text)
+        file.create_dataset("columns", data=np.array([f"G{i}" for i in range(6)], dtype=object), dtype=text)
+        file["folds"], file["seeds"] = [0], [1, 2]
+        file.create_dataset("status", data=[["trained", status]], dtype=text)
+        file["observed"], file["role"] = observed, np.full((1, *shape), TEST, dtype=np.uint8)
+        file["predicted"] = np.broadcast_to(observed if predicted is None else predicted, (1, 2, *shape))
+        file["training_mean"] = np.zeros((1, 1, 6), dtype=np.float32)
+        for name in RULES:
+            file[f"baselines/{name}"] = np.zeros((1, *shape), dtype=np.float32)
+    return path
+
+
+def write_scores(path: Path, gain: tuple = BETTER, model: object = 0.71, family: str = "toy", gains: dict | None = None) -> None:
+    """Write r_gene_dev of model and rules, and the model's gain: `gain` over ridge, clearly better than the rest unless `gains` says else."""
+    values = {"model": model} | RULES
+    rows = [(family, name, "", "r_gene_dev", "pooled", value, "NA", "NA", 3) for name, value in values.items()]
+    over = {"mean": (0.7, 0.6, 0.8), "nearest": (0.6, 0.5, 0.7), "ridge": gain, "rule": (0.2, 0.1, 0.3)} | (gains or {})
+    rows += [(family, "model", name, "r_gene_dev", "pooled", *numbers, 3) for name, numbers in over.items()]
+    write_table(path, evaluate.SCORE_COLUMNS, rows)
+
+
+def make_run(folder: Path, ids: list[str] = ("S1", "S2", "S3"), **more: object) -> Namespace:
+    """Write a smallest run and return the options of report.py; `more` goes to write_scores or write_predictions."""
+    predictions = {name: more.pop(name) for name in ("status", "predicted") if name in more}
+    write_scores(folder / "scores.tsv", **more)
+    write_table(folder / "samples.tsv", ["sample", "family", "predictor", "r_gene_dev"], [(one, "toy", name, 0.5) for one in ids for name in ("model", "ridge")])
+    write_table(folder / "genes.tsv", ["gene", "family", "predictor", "r_sample"], [(f"G{i}", "toy", name, 0.3) for i in range(6) for name in ("model", "ridge")])
+    leakage = [("samples", "donor", 1, 0, ""), ("genes", "chrom", 0, 0, "")]
+    write_table(folder / "leakage.tsv", ["axis", "shared", "promised", "folds_with_sharing", "names"], leakage)
+    (folder / "parameters.json").write_text('{"bin_bp": 200}')
+    options = ["--predictions", write_predictions(folder / "toy.h5", list(ids), **predictions), "--out", folder / "report.html"]
+    for name in ("scores", "samples", "genes", "leakage"):
+        options += [f"--{name}", folder / f"{name}.tsv"]
+    parsed = report.parse_args().parse_args(list(map(str, [*options, "--parameters", folder / "parameters.json"])))
+    parsed.code = "0123abcd"
+    return parsed
+
+
+def make_page(options: Namespace) -> Reader:
+    """Write the page and follow it."""
+    report.report(options)
+    return Reader(options.out.read_text())
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """Draw nothing: for tests about words."""
+    monkeypatch.setattr(figures, "picture", lambda name, paint, alt, caption, *_more, **_others: Picture("", alt, caption))
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize(
+    "gain, word, words",
+    [
+        (
+            BETTER,
+            "BETTER",
+            "toy predicts how expression differs between samples better than every simple rule (r_gene_dev 0.71; best rule, ridge: 0.55; gain 0.16, 95 % interval 0.14 to 0.18).",
+        ),
+        (WORSE, "WORSE", "worse than the best simple rule (r_gene_dev 0.71; best rule, ridge: 0.55; gain −0.16, 95 % interval −0.18 to −0.14)."),
+        (UNDECIDED, "UNDECIDED", "is undecided: the interval of the gain holds 0"),
+        ((0.1, "NA", "NA"), "UNDECIDED", "too few samples for an interval"),
+    ],
+)
+def test_verdict_follows_the_gain_over_the_best_rule(tmp_path, gain, word, words):
+    page = make_page(make_run(tmp_path, gain=gain))
+    assert [said for said in ("BETTER", "WORSE", "UNDECIDED", "UNKNOWN") if page.says(said)] == [word]
+    assert page.says(words)
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_better_means_better_than_every_rule(tmp_path):
+    page = make_page(make_run(tmp_path, gains={"rule": UNDECIDED}))
+    assert page.says("UNDECIDED") and page.says("against another rule")
+
+
+def test_a_constant_model_is_not_judged_and_its_scores_are_NA(tmp_path):
+    nothing = ("NA", "NA", "NA")
+    page = make_page(make_run(tmp_path, model="NA", gain=nothing, gains=dict.fromkeys(RULES, nothing), predicted=np.full((3, 6), np.nan)))
+    assert page.says("UNKNOWN") and page.says("toy cannot be judged") and page.says("no values")
+    assert not page.says("nan")
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_rule_that_is_NA_is_printed_NA_and_never_named_best(tmp_path):
+    options = make_run(tmp_path)
+    assert make_page(options).says("best rule, ridge")
+    row = re.search(r'<th scope="row">mean</th>(.*?)</tr>', options.out.read_text(), re.DOTALL)[1]
+    assert set(re.findall(r">([^<>\s]+)<", row)) == {"NA"}
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_collapse_and_leakage_stand_in_red_below_the_verdict(tmp_path):
+    options = make_run(tmp_path)
+    assert not make_page(options).says("COLLAPSED")
+    options = make_run(tmp_path, status="collapsed")
+    write_table(options.leakage, ["axis", "shared", "promised", "folds_with_sharing", "names"], [("samples", "donor", 1, 1, "Ann"), ("genes", "chrom", 0, 1, "chr1")])
+    make_page(options)
+    red = re.findall(r'<p class="bad">(.*?)</p>', options.out.read_text())
+    assert [words.split(":")[0] for words in red] == [
+        "COLLAPSED in 1 of 2 trainings (fold 0 seed 2)",
+        "Test and training samples share a donor in 1 of 1 folds (Ann)",
+    ]
+
+
+def full_run(folder: Path, ids: list[str]) -> Namespace:
+    """Add what is optional: two learning curves, quality counts, attributions around the TSS, versions that differ."""
+    options = make_run(folder, ids)
+    for seed in (1, 2):
+        write_table(folder / f"toy.fold0.seed{seed}.history.tsv", ["epoch", "seed", "train_loss", "valid_loss"], [(1, 1, 9.0, 3.0), (2, 1, 1.0, 0.5), (1, 1001, 2.0, "NA")])
+    (folder / "a.peaks.tsv").write_text(PEAKS + f"{ids[0]}\t1200\t1100\t1000\t40\t60\t5000\t0.0312\t350\n")
+    (folder / "expression.tsv").write_text(f"sample\ttotal\tdetected\tdetected_share\tunit\n{ids[0]}\t1000000\t15321\t0.61\ttpm\n")
+    with h5py.File(folder / "toy.attributions.h5", "w") as file:
+        file.attrs.update(
+            {"family": "toy", "fold": 0, "seed": 1, "code": "feed", "unit": "log2", "method": "m", "completeness_error_max": 0.001, "bins": 4, "bin_bp": 10_000, "flank_bp": 20_000}
+        )
+        file["row"], file["predicted"], file["reference"] = np.arange(2), np.ones(2), np.zeros(2)
+        file["shares/window"] = np.array([[0.5, 1, -2, 0.5], [0, 1, 3, 0]], dtype=np.float32)
+    for name, version in (("a", "1.0"), ("b", "2.0")):
+        (folder / f"{name}.json").write_text(json.dumps({"numpy": version}))
+    options.histories = sorted(folder.glob("*.history.tsv"))
+    options.peak_stats, options.expression_stats = [folder / "a.peaks.tsv"], [folder / "expression.tsv"]
+    options.attributions, options.tool_versions = [folder / "toy.attributions.h5"], [folder / "a.json", folder / "b.json"]
+    return options
+
+
+def test_every_section_shows_what_it_was_given(tmp_path):
+    page = make_page(full_run(tmp_path, ["S1", "S2"]))
+    for words in ("seed 1 best epoch 2 of 3, started again after a collapse", "15,321", "3.12 %", "1.0, 2.0", "bin_bp", "0123abcd", "feed"):
+        assert page.says(words), words
+    assert page.says("88 % of all lies within 10 kb of the TSS")  # (1 + 2 + 1 + 3) of 8; centres at −15, −5, 5 and 15 kb
+    assert page.says("They do: they miss it by at most 0.0010, where predictions change by 1 on average.")
+    assert page.open == [] and page.tags.count("svg") == len(page.alts) == 8 and all(page.alts)
+
+
+def test_two_samples_and_nothing_optional(tmp_path):
+    page = make_page(make_run(tmp_path, ["S1", "S2"]))
+    assert page.open == []
+    assert page.says("No learning curves") and page.says("finished dataset") and page.says("No attributions")
+
+
+def test_names_from_outside_are_escaped_everywhere(tmp_path):
+    evil = '<script>alert("1")</script>'
+    options = full_run(tmp_path, [evil, "S$x$"])
+    options.parameters.write_text(json.dumps({evil: evil}))
+    page = make_page(options)
+    assert "script" not in page.tags and options.out.read_text().lower().count("<script") == 0
+    assert page.says(evil)  # in tables
+    assert page.says("S$x$")  # no mathematics in pictures
+
+
+def test_the_page_asks_the_network_for_nothing(tmp_path):
+    options = full_run(tmp_path, ["S1", "S2"])
+    page = make_page(options)
+    assert len(page.addresses) > 20
+    assert [address for address in page.addresses if not address.startswith(("#", "data:"))] == []
+    assert not {"script", "link", "img", "iframe", "object"} & set(page.tags) and "@import" not in options.out.read_text()
+
+
+def test_colours_of_pictures_are_the_pages_own(tmp_path):
+    options = full_run(tmp_path, ["S1", "S2"])
+    report.report(options)
+    text = options.out.read_text()
+    assert "#0101" not in text and "prefers-color-scheme: dark" in text
+    assert set(re.findall(r"var\((--[\w-]+)\)", text)) <= set(re.findall(r"(--[\w-]+):", text))
+
+
+def test_ids_inside_pictures_are_unique(tmp_path):
+    options = full_run(tmp_path, ["S1", "S2"])
+    report.report(options)
+    ids = re.findall(r'\sid="([^"]+)"', options.out.read_text())
+    assert len(ids) == len(set(ids)) > 10
+
+
+def test_same_input_same_bytes(tmp_path):
+    options = full_run(tmp_path, ["S1", "S2"])
+    report.report(options)
+    first = options.out.read_bytes()
+    arguments = ["--out", str(tmp_path / "again.html"), "--code", options.code]
+    for name, value in vars(options).items():
+        if name not in ("out", "code"):
+            arguments += [f"--{name.replace('_', '-')}", *map(str, value if isinstance(value, list) else [value])]
+    subprocess.run([sys.executable, report.__file__, *arguments], check=True)
+    assert (tmp_path / "again.html").read_bytes() == first
+
+
+def test_many_samples_get_a_histogram_not_bars(tmp_path):
+    few, many = [f"few{i}" for i in range(60)], [f"many{i}" for i in range(61)]
+    options = make_run(tmp_path, few)
+    report.report(options)
+    assert ">few59</text>" in options.out.read_text()
+    options = make_run(tmp_path, many)
+    page = make_page(options)
+    assert ">many59</text>" not in options.out.read_text() and page.says("r_gene_dev of a sample")
+    assert options.out.stat().st_size < 1_000_000
+
+
+def test_reads_what_combine_and_evaluate_write(tmp_path):
+    dataset_path = tiny_dataset(tmp_path / "dataset.h5")
+    dataset = Dataset(dataset_path)
+    observed = np.log2(1 + dataset.array("expression/gene"))
+    rng, parts, more = np.random.default_rng(0), [], {"axes": "samples×genes", "unit": "log2(tpm + 1)", "family": "toy", "preset": "default"}
+    for fold in range(dataset.n_folds):
+        role = combine_roles(dataset.sample_role[fold], dataset.gene_role[fold], "samples")
+        mean = np.broadcast_to(observed[dataset.sample_role[fold] == TRAIN].mean(axis=0), observed.shape)
+        noisy = lambda sd, mean=mean: mean + 0.8 * (observed - mean) + rng.normal(0, sd, observed.shape)  # noqa: E731
+        baselines = {"mean": mean, "ridge": noisy(3), "nearest": noisy(3), "rule": noisy(3), "observed": observed}
+        for of, matrices, facts in (("model", {"model": noisy(0.01)}, {"seed": 1, "status": "trained"}), ("baselines", baselines, {})):
+            parts.append(tmp_path / f"{of}{fold}.h5")
+            with h5py.File(parts[-1], "w") as file:
+                file.attrs.update({**more, "of": of, "fold": fold, **facts})
+                for name, ids in (("rows", dataset.samples), ("columns", dataset.genes)):
+                    file.create_dataset(name, data=np.array(ids, dtype=object), dtype=h5py.string_dtype())
+                for name, matrix in matrices.items():
+                    file[name] = matrix.astype(np.float32)
+                if of == "baselines":
+                    file["role"] = role
+    options = make_run(tmp_path)
+    options.predictions = [tmp_path / "combined.h5"]
+    combine.combine(Namespace(predictions=parts, table_rows=0, table_out=None, out=options.predictions[0]))
+    paths = {f"{name}_out": getattr(options, name) for name in ("samples", "genes", "leakage")}
+    evaluate.evaluate(Namespace(predictions=options.predictions, dataset=dataset_path, seed=1, out=options.scores, **paths))
+    page = make_page(options)
+    assert page.says("BETTER") and page.says("2 × 12") and page.says("8 of 8 samples") and page.says("r_sample of 12 genes")
+
+
+@pytest.mark.parametrize(
+    "damage, message",
+    [
+        (lambda o: o.histories.append(o.out.with_name("curve.tsv")), r"curve.tsv: a learning curve is named <family>"),
+        (lambda o: o.parameters.write_text("{"), r"parameters.json: not JSON"),
+        (lambda o: o.parameters.write_text("[1]"), r"this is a list"),
+        (lambda o: write_scores(o.scores, family="other"), r"scores.tsv has no scores of toy; it has other"),
+        (lambda o: o.predictions.append(o.predictions[0]), r"family 'toy' occurs twice"),
+        (lambda o: o.attributions.append(o.predictions[0]), r"toy.h5: not a file of attributions made by attribute.py: row"),
+        (lambda o: o.scores.write_text("family\tvalue\n"), r"scores.tsv line 1: no column predictor"),
+    ],
+)
+def test_bad_input_is_named(tmp_path, damage, message):
+    options = make_run(tmp_path)
+    damage(options)
+    with pytest.raises(InputError, match=message):
+        report.report(options)
+
+
+def test_a_missing_file_is_one_line_and_exit_1(tmp_path):
+    options = make_run(tmp_path)
+    arguments = [f"--{name}={getattr(options, name)}" for name in ("scores", "samples", "genes", "parameters", "out")]
+    arguments += ["--predictions", str(options.predictions[0]), "--leakage", "nowhere.tsv"]
+    ended = subprocess.run([sys.executable, report.__file__, *arguments], capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (1, "report.py: error: nowhere.tsv: no such file\n")
+    assert not options.out.exists()
+
+
+def test_numbers_as_a_reader_wants_them():
+    assert [number(value, 2) for value in (0.714, 0.0171, -0.5, 1234.4, 3.0, np.nan)] == ["0.71", "0.017", "−0.50", "1,234", "3", "NA"]
+    assert [decimal(value) for value in (0.0538, -0.9, 1.0, 0.00012, np.nan)] == ["0.054", "−0.900", "1.000", "0.000120", "NA"]
