@@ -2,8 +2,10 @@
 """Collect expression tables (genes × samples) into one: matrices of TPM, counts, CPM or RPKM → expression.tsv.gz."""
 
 import argparse
+from collections.abc import Iterator
 from itertools import combinations, islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,38 +32,45 @@ MIN_WITHIN, MIN_ACROSS, MIN_COMMON = 0.5, 0.3, 30  # correlations of profiles; c
 STATS = ("sample", "total", "detected", "detected_share", "unit")
 
 
+class Table(NamedTuple):
+    """One input: its values (counts already as CPM) and what each column summed to in the input's own unit."""
+
+    name: str
+    matrix: Matrix
+    totals: np.ndarray  # (columns,)
+
+
 def collect_expression(
-    tables: list[Path], unit: str, column_genes: Path | None, duplicate_genes: str, stats_out: Path, out: Path
+    paths: list[Path], unit: str, column_genes: Path | None, add_up: bool, stats_out: Path, out: Path
 ) -> None:
     """Write all samples' values joined by gene id, counts as CPM, and one row of statistics a sample."""
-    matrices = [read_expression(path, unit, column_genes, duplicate_genes == "sum") for path in tables]
-    if column_genes is not None and not any(map(lacks_ids, tables)):
+    if column_genes is not None and not any(map(lacks_ids, paths)):
         raise InputError(f"--column-genes {column_genes.name}: every table has ids of its own; leave the option out")
-    names = [path.name for path in tables]
-    refuse_shared_samples(matrices, names)
-    stats = [row for matrix in matrices for row in sample_stats(matrix, unit)]
-    if unit == "counts":
-        matrices = [to_cpm(matrix, name) for matrix, name in zip(matrices, names, strict=True)]
-    refuse_misaligned(matrices, names)
-    joined = join(matrices, {"unit": "cpm" if unit == "counts" else unit})
+    tables = [read_expression(path, unit, column_genes, add_up) for path in paths]
+    refuse_shared_samples(tables)
+    refuse_misaligned(tables)
+    joined = join([table.matrix for table in tables], {"unit": "cpm" if unit == "counts" else unit})
     measured = np.isfinite(joined.values).all(axis=1).sum()
     log.info(f"{len(joined.columns):,} samples, {len(joined.rows):,} genes; {measured:,} are measured in every sample")
-    write_table(stats_out, STATS, stats)
+    write_table(stats_out, STATS, [(*row, unit) for table in tables for row in sample_stats(table)])
     write_matrix(out, joined)
 
 
-def read_expression(path: Path, unit: str, column_genes: Path | None, add_up: bool) -> Matrix:
-    """Read and check one table; gene ids lose their versions."""
+def read_expression(path: Path, unit: str, column_genes: Path | None, add_up: bool) -> Table:
+    """Read and check one table; counts become CPM, gene ids lose their versions."""
     if lacks_ids(path):
         if column_genes is None:
             needed = "give the gene table of exactly its columns with --column-genes"
-            raise InputError(f"{path.name} has no gene and sample ids (its first line is all numbers); {needed}")
+            raise InputError(f"{path.name} has no gene and sample ids (its first lines are all numbers); {needed}")
         matrix = read_without_ids(path, column_genes)
     else:
         matrix = read_matrix(path)
         check_header(matrix, path, unit)
     check_values(matrix, path, unit)
-    return unique_genes(matrix, path, add_up)
+    totals = np.nansum(matrix.values, axis=0)
+    if unit == "counts":
+        matrix = matrix._replace(values=to_cpm(matrix, totals, path))
+    return Table(path.name, unique_genes(matrix, path, add_up), totals)
 
 
 def lacks_ids(path: Path) -> bool:
@@ -109,9 +118,7 @@ def check_header(matrix: Matrix, path: Path, unit: str) -> None:
     if not matrix.columns:
         raise InputError(f"{path.name}: no sample columns; is the table tab- or comma-separated?")
     if strip_version(matrix.corner).startswith("ENS") and all(map(is_number, matrix.columns)):
-        raise InputError(
-            f"{path.name}: the first line is a gene already; put a header with 'id' and sample ids above it"
-        )
+        raise InputError(f"{path.name}: the first line is a gene already; put a header with sample ids above it")
     for column in matrix.columns:
         check_file_id(column, f"{path.name}: sample")
     stated = matrix.attributes.get("unit", unit)
@@ -183,65 +190,66 @@ def unique_genes(matrix: Matrix, path: Path, add_up: bool) -> Matrix:
     return matrix._replace(rows=list(number), values=values, lines=())
 
 
-def refuse_shared_samples(matrices: list[Matrix], names: list[str]) -> None:
-    """Raise InputError for a sample id that stands in two tables."""
-    owner: dict[str, str] = {}
-    for matrix, name in zip(matrices, names, strict=True):
-        for column in matrix.columns:
-            if column in owner:
-                raise InputError(f"sample {column} is in {owner[column]} and in {name}; give each sample once")
-        owner |= dict.fromkeys(matrix.columns, name)
-
-
-def sample_stats(matrix: Matrix, unit: str) -> list[tuple[object, ...]]:
-    """Return a row a sample; the total is in the unit of the input."""
-    totals, detected = np.nansum(matrix.values, axis=0), (matrix.values > 0).sum(axis=0)
-    share = detected / np.isfinite(matrix.values).sum(axis=0)
-    return [(*row, unit) for row in zip(matrix.columns, totals, detected, share, strict=True)]
-
-
-def to_cpm(matrix: Matrix, name: str) -> Matrix:
+def to_cpm(matrix: Matrix, totals: np.ndarray, path: Path) -> np.ndarray:
     """Return counts per million of all counts in a column."""
-    totals = np.nansum(matrix.values, axis=0)
     if not totals.all():
         sample = matrix.columns[int(np.argmin(totals))]
-        raise InputError(f"{name}: column {sample} has no count at all; leave the sample out")
-    return matrix._replace(values=matrix.values / totals * PER_MILLION)
+        raise InputError(f"{path.name}: column {sample} has no count at all; leave the sample out")
+    return matrix.values / totals * PER_MILLION
 
 
-def refuse_misaligned(matrices: list[Matrix], names: list[str]) -> None:
+def refuse_shared_samples(tables: list[Table]) -> None:
+    """Raise InputError for a sample id that stands in two tables."""
+    owner: dict[str, str] = {}
+    for table in tables:
+        for sample in table.matrix.columns:
+            if sample in owner:
+                raise InputError(f"sample {sample} is in {owner[sample]} and in {table.name}; give each sample once")
+        owner |= dict.fromkeys(table.matrix.columns, table.name)
+
+
+def sample_stats(table: Table) -> Iterator[tuple[object, ...]]:
+    """Yield each sample's id, total, number of detected genes and their share of the measured ones."""
+    detected = (table.matrix.values > 0).sum(axis=0)
+    share = detected / np.isfinite(table.matrix.values).sum(axis=0)
+    yield from zip(table.matrix.columns, table.totals, detected, share, strict=True)
+
+
+def refuse_misaligned(tables: list[Table]) -> None:
     """Raise InputError for two tables whose samples agree inside each but not across: the ids of one are wrong."""
-    profiles = [profile(matrix) for matrix in matrices]
-    for one, other in combinations(range(len(matrices)), 2):
-        genes, other_genes = matrices[one].rows, matrices[other].rows
+    profiles = [profile(table.matrix) for table in tables]
+    for (one, (mean, within)), (other, (other_mean, other_within)) in combinations(
+        zip(tables, profiles, strict=True), 2
+    ):
+        genes, other_genes = one.matrix.rows, other.matrix.rows
         common = sorted(set(genes) & set(other_genes))
         if not common:
-            both = f"{names[one]} has {genes[0]} …, {names[other]} has {other_genes[0]} …"
+            both = f"{one.name} has {genes[0]} …, {other.name} has {other_genes[0]} …"
             raise InputError(f"no gene id is in both tables: {both}; are these the same kind of id?")
-        (mean, within), (other_mean, other_within) = profiles[one], profiles[other]
         if len(common) < MIN_COMMON or min(within, other_within) <= MIN_WITHIN:
             continue
         across = correlation(select(mean, genes, common), select(other_mean, other_genes, common))
         if across < MIN_ACROSS:
-            raise InputError(
-                f"{names[one]} and {names[other]}: the columns are not the same genes in the same order: samples correlate "
-                f"by {within:.2f} and {other_within:.2f} inside the tables, the tables' means by {across:.2f} "
-                f"over {len(common):,} genes; find out which gene each value belongs to"
-            )
+            inside = f"samples correlate by {within:.2f} and {other_within:.2f} inside the tables"
+            means = f"the tables' means by {across:.2f} over {len(common):,} genes"
+            wrong = "the columns are not the same genes in the same order"
+            raise InputError(f"{one.name} and {other.name}: {wrong}: {inside}, {means}; find out which genes they are")
 
 
 def profile(matrix: Matrix) -> tuple[np.ndarray, float]:
     """Return (genes,) the mean log2 profile of the samples with enough detected genes, and their median correlation.
 
-    The correlation is that of pairs of samples, 0 where there are fewer than two.
+    The correlation is that of pairs of samples, 0 where no pair has one.
     """
     enough = (matrix.values > 0).sum(axis=0) > min(MIN_DETECTED, MIN_DETECTED_SHARE * len(matrix.rows))
     logs = np.log2(matrix.values[:, enough] + 1)
-    if logs.shape[1] < 2:
-        return logs.mean(axis=1) if logs.shape[1] else np.zeros(len(logs)), 0.0
     measured = logs[np.isfinite(logs).all(axis=1)]
-    pairs = np.corrcoef(measured.T)[np.triu_indices(measured.shape[1], 1)] if len(measured) > 1 else np.zeros(1)
-    return logs.mean(axis=1), float(np.median(pairs))
+    if min(measured.shape) < 2:
+        return np.zeros(len(matrix.rows)), 0.0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        pairs = np.corrcoef(measured.T)[np.triu_indices(measured.shape[1], 1)]
+    pairs = pairs[np.isfinite(pairs)]
+    return logs.mean(axis=1), float(np.median(pairs)) if len(pairs) else 0.0
 
 
 def select(values: np.ndarray, ids: list[str], wanted: list[str]) -> np.ndarray:
@@ -284,7 +292,7 @@ def parse_args() -> argparse.ArgumentParser:
 
 def main(options: argparse.Namespace) -> None:
     """Collect, then say with what."""
-    rules = (options.unit, options.column_genes, options.duplicate_genes)
+    rules = (options.unit, options.column_genes, options.duplicate_genes == "sum")
     collect_expression(options.table, *rules, options.stats_out, options.out)
     write_versions(options.versions, "numpy")
 

@@ -75,7 +75,7 @@ def test_statistics_of_each_sample(tmp_path):
     collected(tmp_path, {"a.tsv": A, "b.tsv": B}, "tpm")
     assert list(stats(tmp_path)) == ["s1", "s2", "s3"]
     assert list(stats(tmp_path)["s1"].values()) == ["s1", "1000000", "2", f"{2 / 3:.9g}", "tpm"]
-    assert list(stats(tmp_path)["s3"].values()) == ["s3", "1000000.0"[:-2], "2", "1", "tpm"]
+    assert list(stats(tmp_path)["s3"].values()) == ["s3", "1000000", "2", "1", "tpm"]
 
 
 def test_counts_become_counts_per_million_of_the_whole_column(tmp_path):
@@ -128,10 +128,8 @@ def test_a_repeated_gene_is_refused_with_both_lines_or_added_up(tmp_path):
     matrix = collected(tmp_path, {"a.tsv": DUPLICATES}, "counts", "--duplicate-genes", "sum")
     assert matrix.rows == ["b", "a"]
     np.testing.assert_allclose(matrix.values, [[5e6 / 9, 6e6 / 16], [4e6 / 9, np.nan]])  # a part missing: all missing
-    assert (
-        "kept 2 of 3 rows, 1 repeat an earlier gene"
-        in run_script(tmp_path, {"a.tsv": DUPLICATES}, "counts", "--duplicate-genes", "sum").stderr
-    )
+    result = run_script(tmp_path, {"a.tsv": DUPLICATES}, "counts", "--duplicate-genes", "sum")
+    assert "kept 2 of 3 rows, 1 repeat an earlier gene" in result.stderr
 
 
 def test_two_versions_of_a_gene_are_one_gene_and_its_copy_on_y_another(tmp_path):
@@ -244,14 +242,14 @@ def test_column_genes_are_for_tables_without_ids(tmp_path):
     assert "--column-genes genes.tsv: every table has ids of its own; leave the option out" in line
 
 
-def two_cohorts(folder: Path, shuffle: bool, noise: float = 0.5) -> list[Path]:
+def two_cohorts(folder: Path, shuffle: bool, spread: float = 2.0) -> list[Path]:
     """Write two tables of 200 genes × 4 samples that share a profile; the second's gene ids may be shuffled."""
     rng = np.random.default_rng(0)
-    base, genes = rng.normal(3, 2, 200), [f"g{n}" for n in range(200)]
+    base, genes = rng.normal(3, spread, 200), [f"g{n}" for n in range(200)]
     paths = [folder / "first.tsv", folder / "second.tsv"]
     for path in paths:
         ids = rng.permutation(genes).tolist() if shuffle and path == paths[1] else genes
-        values = np.exp2(base[:, None] + rng.normal(0, noise, (200, 4)))
+        values = np.exp2(base[:, None] + rng.normal(0, 0.5, (200, 4)))
         write_matrix(path, Matrix({}, "id", ids, [f"{path.stem}_{n}" for n in range(4)], values))
     return paths
 
@@ -267,7 +265,7 @@ def test_tables_whose_genes_are_mixed_up_are_refused_with_the_correlations(tmp_p
 
 
 def test_tables_of_samples_that_agree_with_nothing_are_not_judged(tmp_path):
-    assert run_on(tmp_path, two_cohorts(tmp_path, shuffle=True, noise=9), "tpm").returncode == 0
+    assert run_on(tmp_path, two_cohorts(tmp_path, shuffle=True, spread=0), "tpm").returncode == 0
 
 
 def test_real_blood_counts(tmp_path):

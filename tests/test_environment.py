@@ -419,7 +419,7 @@ def test_signal_to_the_launcher_ends_the_run(tmp_path):
     started = processes_in(tmp_path)
     launched.send_signal(signal.SIGTERM)
     _, left = psutil.wait_procs(started, timeout=30)
-    for process in left:
+    for process in processes_in(tmp_path):
         process.kill()
     assert started and not left
 

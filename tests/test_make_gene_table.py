@@ -23,19 +23,23 @@ def needs(path: Path) -> Path:
     return path
 
 
-def run_script(folder: Path, text: str | bytes, name: str = "genes.txt", sizes: str = SIZES) -> CompletedProcess:
+def write_inputs(folder: Path, text: str | bytes, name: str, sizes: str = SIZES) -> tuple[Path, Path]:
     (folder / name).write_bytes(text.encode() if isinstance(text, str) else text)
     (folder / "chrom.sizes").write_text(sizes)
-    inputs = ["--genes", folder / name, "--chrom-sizes", folder / "chrom.sizes"]
+    return folder / name, folder / "chrom.sizes"
+
+
+def run_script(folder: Path, text: str | bytes, name: str = "genes.txt") -> CompletedProcess:
+    genes, sizes = write_inputs(folder, text, name)
     outputs = ["--tss-out", folder / "tss.tsv", "--out", folder / "genes.tsv"]
-    command = [sys.executable, ROOT / "bin" / "make_gene_table.py", *inputs, *outputs]
+    command = [sys.executable, ROOT / "bin" / "make_gene_table.py", "--genes", genes, "--chrom-sizes", sizes, *outputs]
     return run(list(map(str, command)), capture_output=True, text=True, timeout=120)
 
 
-def made(folder: Path, text: str | bytes, **options: str) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
+def made(folder: Path, text: str | bytes, sizes: str = SIZES) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
     """Return the rows of genes.tsv and of tss.tsv (without its source)."""
-    result = run_script(folder, text, **options)
-    assert result.returncode == 0, result.stderr
+    inputs = write_inputs(folder, text, "genes.txt", sizes)
+    make_gene_table(*inputs, folder / "tss.tsv", folder / "genes.tsv")
     return rows_of(folder / "genes.tsv"), [row[:2] for row in rows_of(folder / "tss.tsv")]
 
 
@@ -98,6 +102,11 @@ def test_a_tsv_gives_ids_symbols_and_positions(tmp_path):
 
 def test_a_gene_without_symbol_is_shown_by_its_id(tmp_path):
     assert made(tmp_path, "gene\tchrom\tstrand\ttss\ng1\tchr1\t+\t9\n")[0] == [("g1", "g1", "chr1", "+")]
+
+
+def test_of_several_symbols_the_first_at_the_default_site_is_taken(tmp_path):
+    rows = "g1\tA\tchr1\t+\t9\ng1\tB\tchr1\t+\t5\ng1\tC\tchr1\t+\t5\n"
+    assert made(tmp_path, HEADER + rows) == ([("g1", "B", "chr1", "+")], [("g1", "5"), ("g1", "9")])
 
 
 def test_genes_stand_in_the_order_of_chromosomes_then_default_sites_then_ids(tmp_path):

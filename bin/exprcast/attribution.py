@@ -56,7 +56,7 @@ def explain_batch(method: IntegratedGradients, model: nn.Module, examples: Examp
 
     method.forward_func = forward
     shares = method.attribute(
-        tuple(inputs[i] for i in chosen), tuple(reference[i] for i in chosen), target=output, additional_forward_args=tuple(fixed), n_steps=STEPS, internal_batch_size=4096
+        tuple(inputs[i] for i in chosen), tuple(reference[i] for i in chosen), target=output, additional_forward_args=tuple(fixed), n_steps=STEPS, internal_batch_size=1024
     )
     with torch.no_grad():
         predicted, at_reference = (model(*values)[:, output].double().cpu().numpy() for values in (inputs, reference))

@@ -9,15 +9,17 @@ import ctypes
 import math
 import os
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 from exprcast.cli import InputError, log
 from exprcast.family import Examples
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 COLLAPSE_RATIO = 1e-3
 RESTARTS = 3
@@ -48,8 +50,13 @@ class Fit(NamedTuple):
     seed: int  # the seed that these weights come from (another than asked for after a restart)
 
 
-def make_fabric(device: str, precision: str) -> Fabric:
-    """Return a Fabric on one device; `cuda` without a GPU is an error, `auto` takes one if there is one."""
+def make_fabric(device: str, precision: str) -> "Fabric":
+    """Return a Fabric on one device; `cuda` without a GPU is an error, `auto` takes one if there is one.
+
+    Lightning is imported here because that takes as long as PyTorch itself, and baselines do not need it.
+    """
+    from lightning_fabric import Fabric
+
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: this machine shows no GPU to PyTorch; ask for one (profile gpu) or use --device cpu")
     accelerator = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
@@ -78,7 +85,7 @@ def masked_mse(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return nn.functional.mse_loss(prediction[measured], target[measured])
 
 
-def fit(make_model: type, examples: Examples, train: np.ndarray, valid: np.ndarray, config: Settings, seed: int, fabric: Fabric) -> Fit:
+def fit(make_model: type, examples: Examples, train: np.ndarray, valid: np.ndarray, config: Settings, seed: int, fabric: "Fabric") -> Fit:
     """Train until validation stops improving; after a collapse start again with the next seed, at most three times."""
     for attempt in range(RESTARTS + 1):
         result = fit_once(make_model, examples, train, valid, config, seed + 1000 * attempt, fabric)
@@ -88,7 +95,7 @@ def fit(make_model: type, examples: Examples, train: np.ndarray, valid: np.ndarr
     return result
 
 
-def fit_once(make_model: type, examples: Examples, train: np.ndarray, valid: np.ndarray, config: Settings, seed: int, fabric: Fabric) -> Fit:
+def fit_once(make_model: type, examples: Examples, train: np.ndarray, valid: np.ndarray, config: Settings, seed: int, fabric: "Fabric") -> Fit:
     """Train with one seed."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
@@ -115,7 +122,7 @@ def fit_once(make_model: type, examples: Examples, train: np.ndarray, valid: np.
 
 
 def train_epoch(
-    model: nn.Module, examples: Examples, order: np.ndarray, config: Settings, optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler, fabric: Fabric
+    model: nn.Module, examples: Examples, order: np.ndarray, config: Settings, optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler, fabric: "Fabric"
 ) -> float:
     """Take one step a batch in the given order; return the mean training loss."""
     model.train()
@@ -135,12 +142,12 @@ def train_epoch(
     return float(torch.stack(losses).mean()) if losses else math.nan
 
 
-def batch(examples: Examples, index: np.ndarray, fabric: Fabric) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
+def batch(examples: Examples, index: np.ndarray, fabric: "Fabric") -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
     """Return the inputs and targets of some examples on the training device."""
     return fabric.to_device(examples.inputs(index)), fabric.to_device(examples.targets(index))
 
 
-def validate(model: nn.Module, examples: Examples, index: np.ndarray, batch_size: int, fabric: Fabric) -> tuple[float, float]:
+def validate(model: nn.Module, examples: Examples, index: np.ndarray, batch_size: int, fabric: "Fabric") -> tuple[float, float]:
     """Return the validation loss and the ratio sd(prediction) / sd(target), the latter inside each output."""
     predicted, target = predict(model, examples, index, batch_size, fabric), examples.targets(index)
     measured = ~torch.isnan(target)
@@ -150,7 +157,7 @@ def validate(model: nn.Module, examples: Examples, index: np.ndarray, batch_size
 
 
 @torch.no_grad()
-def predict(model: nn.Module, examples: Examples, index: np.ndarray, batch_size: int, fabric: Fabric) -> torch.Tensor:
+def predict(model: nn.Module, examples: Examples, index: np.ndarray, batch_size: int, fabric: "Fabric") -> torch.Tensor:
     """Return (index, outputs) float32 predictions on the CPU; the model is left in evaluation mode."""
     model.eval()
     parts = [model(*fabric.to_device(examples.inputs(index[start : start + batch_size]))).float().cpu() for start in range(0, len(index), batch_size)]

@@ -1,0 +1,33 @@
+# Every target sets up what it needs first (envs/setup.sh; a moment when all is there).
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test unit lint bench clean
+
+in_env := envs/setup.sh
+
+help:    ## List the targets.
+	@sed -n 's/^\([a-z-]*\): *## /  make \1\t/p' Makefile | expand -t 16
+
+setup:   ## Set up all that is missing: Python packages, bedtools, Nextflow.
+	@$(in_env)
+
+# A demo that was broken off or run before goes on from there; Nextflow warns about -resume where nothing ever ran.
+demo:    ## Run the pipeline on a small simulated cohort; results and report in results/.
+	envs/nextflow/nextflow run . -profile demo $(if $(wildcard .nextflow/history),-resume)
+	@find -L results -name 'report*.html' -printf '\nThe report: $(CURDIR)/%p\n'
+
+test:    ## Run every test.
+	$(in_env) python -m pytest tests --ignore tests/bench -n 2 --dist loadgroup --timeout 1200 --durations 15
+
+unit:    ## Run the tests that start no Nextflow.
+	$(in_env) python -m pytest tests --ignore tests/bench -n 2 -m 'not engine' --timeout 300
+
+# One file at a time: the bundled engine's lint crashes on a warning ("getErrors() is null"), and so at least says where.
+lint:    ## Check the style of Python and Nextflow code.
+	$(in_env) ruff check
+	@for file in main.nf modules/*.nf; do envs/nextflow/nextflow lint $$file || { echo "lint: a warning or an error in $$file"; exit 1; }; done
+
+bench:   ## Measure speed and memory.
+	$(in_env) python -m pytest tests/bench -s
+
+clean:   ## Remove work/, results/ and Nextflow's records of past runs.
+	rm -rf work results .nextflow .nextflow.log*

@@ -1,0 +1,165 @@
+// Scores beside baselines, and one page to read.
+
+include { codeFingerprint } from './code'
+
+// Put one family's predictions of all folds and seeds side by side.
+process COMBINE {
+    tag "${family}"
+    label 'table'
+
+    input:
+    tuple val(family), path(predictions)
+    val code
+
+    output:
+    path "${family}.h5", emit: h5
+    path "${family}.tsv.gz", emit: table, optional: true // not for millions of rows
+    path 'versions.json', topic: versions
+
+    script:
+    """
+    combine.py \\
+        --predictions ${predictions} \\
+        --code ${code} \\
+        --versions versions.json \\
+        --table-out ${family}.tsv.gz \\
+        --out ${family}.h5
+    """
+
+    stub:
+    """
+    touch ${family}.h5 ${family}.tsv.gz versions.json
+    """
+}
+
+// Score every family beside its baselines.
+process EVALUATE {
+    label 'table'
+
+    input:
+    path predictions, stageAs: 'predictions/*'
+    path dataset
+    val seed
+    val code
+
+    output:
+    path 'scores.tsv', emit: scores
+    path 'sample_scores.tsv', emit: samples
+    path 'gene_scores.tsv', emit: genes
+    path 'leakage.tsv', emit: leakage
+    path 'versions.json', topic: versions
+
+    script:
+    """
+    evaluate.py \\
+        --predictions ${predictions} \\
+        --dataset ${dataset} \\
+        --seed ${seed} \\
+        --code ${code} \\
+        --versions versions.json \\
+        --samples-out sample_scores.tsv \\
+        --genes-out gene_scores.tsv \\
+        --leakage-out leakage.tsv \\
+        --out scores.tsv
+    """
+
+    stub:
+    """
+    touch scores.tsv sample_scores.tsv gene_scores.tsv leakage.tsv versions.json
+    """
+}
+
+// Write the parameters of the run for the report.
+process WRITE_PARAMETERS {
+    input:
+    val parameters
+
+    output:
+    path 'parameters.json'
+
+    exec:
+    task.workDir.resolve('parameters.json').setText(groovy.json.JsonOutput.prettyPrint(groovy.json.JsonOutput.toJson(parameters)) + '\n', 'UTF-8')
+}
+
+// Draw everything on one page. No versions of its own: it waits for everybody's.
+process REPORT {
+    label 'table'
+
+    input:
+    tuple path(scores), path(samples), path(genes), path(leakage)
+    path predictions, stageAs: 'predictions/*'
+    path histories, stageAs: 'histories/*'
+    path peak_stats, stageAs: 'peaks/*'
+    path expression_stats, stageAs: 'expression/*'
+    path attributions, stageAs: 'attributions/*'
+    path versions, stageAs: 'versions?/*'
+    path parameters
+    val code
+
+    output:
+    path 'report.html'
+
+    script:
+    """
+    report.py \\
+        --scores ${scores} \\
+        --samples ${samples} \\
+        --genes ${genes} \\
+        --leakage ${leakage} \\
+        --predictions ${predictions} \\
+        --histories ${histories} \\
+        --peak-stats ${peak_stats} \\
+        --expression-stats ${expression_stats} \\
+        --attributions ${attributions} \\
+        --tool-versions ${versions} \\
+        --parameters ${parameters} \\
+        --code ${code} \\
+        --out report.html
+    """
+
+    stub:
+    """
+    touch report.html
+    """
+}
+
+workflow EVALUATION {
+    take:
+    predictions // [atac_cis, atac_cis.fold0.seed1.predictions.h5]
+    dataset     // dataset.h5
+    shown       // {histories, attributions, peak_stats, expression_stats}: what else the report shows, each a channel of files
+    parameters  // {folds: 5, …}
+    seed        // of the bootstrap
+
+    main:
+    gathered = predictions.groupTuple().map { family, files -> [family, files.toSorted { file -> file.name }] }
+    combined = COMBINE(gathered, codeFingerprint(['combine.py']))
+    families = sortedFiles(combined.h5)
+    scored = EVALUATE(families, dataset, seed, codeFingerprint(['evaluate.py']))
+    page = REPORT(
+        scored.scores.combine(scored.samples).combine(scored.genes).combine(scored.leakage),
+        families,
+        sortedFiles(shown.histories),
+        sortedFiles(shown.peak_stats),
+        sortedFiles(shown.expression_stats),
+        sortedFiles(shown.attributions),
+        channel.topic('versions').toSortedList { path -> path.toString() },
+        WRITE_PARAMETERS(parameters),
+        codeFingerprint(['report.py']),
+    )
+    report = page.mix(channel.empty())
+    matrices = combined.h5.mix(combined.table)
+    scores = scored.scores.mix(channel.empty()) // a queue, as its end without an item breaks publishing on 25.04
+    tables = scored.samples.mix(scored.genes, scored.leakage)
+
+    emit:
+    matrices
+    scores
+    tables
+    report
+}
+
+// Return all files of a channel as one list, sorted by name.
+def sortedFiles(files) {
+    files.toSortedList { a, b -> a.name <=> b.name }
+}
