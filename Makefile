@@ -13,7 +13,6 @@ setup:   ## Set up all that is missing: Python packages, bedtools, Nextflow.
 # A demo that was broken off or run before goes on from there; Nextflow warns about -resume where nothing ever ran.
 demo:    ## Run the pipeline on a small simulated cohort; results and report in results/.
 	envs/nextflow/nextflow run . -profile demo $(if $(wildcard .nextflow/history),-resume)
-	@find -L results -name 'report*.html' -printf '\nThe report: $(CURDIR)/%p\n'
 
 test:    ## Run every test.
 	$(in_env) python -m pytest tests --ignore tests/bench -n 2 --dist loadgroup --timeout 1200 --durations 15

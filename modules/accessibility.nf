@@ -24,8 +24,7 @@ process BIN_PEAKS {
     bin_peaks.py \\
         --sample ${sample} \\
         --peaks ${peaks} \\
-        --chrom-sizes ${chrom_sizes} \\
-        ${exclude.collect { path -> "--exclude ${path}" }.join(' ')} \\
+        --chrom-sizes ${chrom_sizes} ${exclude.collect { path -> "--exclude ${path}" }.join(' ')} \\
         --bin-bp ${bin_bp} \\
         --code ${code} \\
         --versions versions.json \\

@@ -21,8 +21,7 @@ process COLLECT_EXPRESSION {
     """
     collect_expression.py \\
         --table ${tables} \\
-        --unit ${unit} \\
-        ${column_genes.collect { path -> "--column-genes ${path}" }.join(' ')} \\
+        --unit ${unit} ${column_genes.collect { path -> "--column-genes ${path}" }.join(' ')} \\
         --duplicate-genes ${duplicate_genes} \\
         --code ${code} \\
         --versions versions.json \\

@@ -6,7 +6,7 @@ def checkParameters(params) {
     def rules = groups.values().collectEntries { group -> group.properties }
     def values = rules.collectEntries { name, rule -> [name, typed(params[name], rule.type)] }
     if (values.help == true) {
-        println(helpText(groups, values))
+        println(helpText(groups))
         System.exit(0)
     }
     stopOn(unknownNames(params.keySet(), rules) + rules.collectMany { name, rule -> wrongValue(name, values[name], rule) } + wrongSources(values))
@@ -44,11 +44,9 @@ def typed(value, type) {
     text ?: null
 }
 
-// Return a line for each name that the schema lacks. Nextflow gives --hold-out as holdOut, too: one line is enough.
+// Return a line for each name that the schema lacks.
 def unknownNames(names, rules) {
-    def unknown = names.findAll { name -> !rules.containsKey(name) }
-    def twins = unknown.findAll { name -> name.contains('-') }.collect { name -> name.tokenize('-')*.capitalize().join('').uncapitalize() }
-    unknown.findAll { name -> !(name in twins) }.collect { name -> "--${name}: there is no such parameter${suggestion(name, rules.keySet(), '--')}; --help lists all" }
+    names.findAll { name -> !rules.containsKey(name) }.collect { name -> "--${name}: there is no such parameter${suggestion(name, rules.keySet(), '--')}; --help lists all" }
 }
 
 // Return what is wrong with one value: no line or one.
@@ -118,19 +116,19 @@ def openFiles(value, format) {
     format == 'file-path-list' ? paths.toSorted { path -> path.toString() } : (paths ? paths[0] : value)
 }
 
-// Return all parameters by group with their values, ready to print.
-def helpText(groups, values) {
+// Return all parameters by group, ready to print.
+def helpText(groups) {
     def sections = groups.values().collect { group ->
-        def lines = group.properties.collect { name, rule -> "  --${name.padRight(19)} ${rule.description}${helpDetails(rule, values[name])}" }
+        def lines = group.properties.collect { name, rule -> "  --${name.padRight(19)} ${rule.description}${helpDetails(rule)}" }
         ([group.title, group.description ? "  ${group.description}" : null] + lines).findAll().join('\n')
     }
     (["${workflow.manifest.name} ${workflow.manifest.version}: ${workflow.manifest.description}"] + sections).join('\n\n')
 }
 
-// Return ' [choices; now value]' for a line of the help.
-def helpDetails(rule, value) {
+// Return ' [choices; default value]' for a line of the help.
+def helpDetails(rule) {
     def limits = rule.minimum != null ? "${rule.minimum} to ${rule.maximum}" : null
-    def details = [rule['enum']?.join(', '), limits, value != null && value != false ? "default ${value}" : null].findAll()
+    def details = [rule['enum']?.join(', '), limits, rule.default ? "default ${rule.default}" : null].findAll()
     details ? " [${details.join('; ')}]" : ''
 }
 
@@ -142,7 +140,7 @@ def readSamplesheet(path) {
         return [rows: [], problems: ["${path.name}: no samples; a header and one line a sample are needed"]]
     }
     def separator = ['\t', ';', ','].max { mark -> lines[0][0].count(mark) }
-    def header = splitLine(lines[0][0], separator)*.toLowerCase()
+    def header = splitLine(lines[0][0], separator).collect { name -> name.toLowerCase().replaceAll('[ -]', '_') }
     def cells = lines.tail().collect { line, number -> [number, splitLine(line, separator)] }
     def problems = wrongHeader(path.name, header) + cells.findAll { _number, row -> row.size() != header.size() }
         .collect { number, row -> "${path.name} line ${number}: ${row.size()} cells where the header has ${header.size()}" }

@@ -55,6 +55,13 @@ def test_training_mean_scores_nothing_where_plain_correlation_says_minus_one():
     assert np.isnan(summarise(scores, 1)["r_gene_dev"].value)
 
 
+def test_rounding_noise_around_the_mean_is_no_deviation():
+    observed, mean = RNG.normal(size=(6, 50)) + 5, np.full((6, 50), 5.0)
+    nearly = (mean + 1e-6 * RNG.normal(size=mean.shape)).astype(np.float32)
+    scores = score(nearly, observed, mean)
+    assert np.isnan(scores.r_gene_dev).all() and np.isnan(scores.r_sample).all()
+
+
 def test_errors_by_hand():
     observed, predicted = np.array([[0.0, 2.0], [4.0, np.nan]]), np.array([[1.0, 2.0], [2.0, 7.0]])
     scores = score(predicted, observed, np.zeros((2, 2)))

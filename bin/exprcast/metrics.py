@@ -11,6 +11,7 @@ from scipy.stats import rankdata
 from scipy.stats import t as student
 
 CONSTANT = 1e-6  # a standard deviation below this share of the values' size is none
+NOISE = 1e-5  # a deviation below this share of the value is rounding of float32
 DRAWS = 1000
 
 
@@ -104,7 +105,7 @@ def score(predicted: np.ndarray, observed: np.ndarray, training_mean: np.ndarray
     """Return all numbers of one predictor; arrays (samples, genes), training_mean that of each cell's fold."""
     known = ~(np.isnan(predicted) | np.isnan(observed))
     predicted, observed = np.where(known, predicted, np.nan), np.where(known, observed, np.nan)
-    predicted_dev, observed_dev = predicted - training_mean, observed - training_mean
+    predicted_dev, observed_dev = deviation(predicted, training_mean), observed - training_mean
     error, seen = (predicted - observed)[known], observed[known]
     sst = ((seen - seen.mean()) ** 2).sum() if len(seen) else 0.0
     with np.errstate(invalid="ignore"):
@@ -121,6 +122,12 @@ def score(predicted: np.ndarray, observed: np.ndarray, training_mean: np.ndarray
         r2_cod=float(1 - (error**2).sum() / sst) if sst > 0 else np.nan,
         r2_pearson=float(pearson(predicted[known], seen, axis=0) ** 2) if len(seen) > 2 else np.nan,
     )
+
+
+def deviation(predicted: np.ndarray, training_mean: np.ndarray) -> np.ndarray:
+    """Return predicted − training mean, exactly 0 where the two differ by float32 rounding only: noise must not correlate."""
+    change = predicted - training_mean
+    return np.where(np.abs(change) < NOISE * np.maximum(np.abs(training_mean), 1), 0.0, change)
 
 
 def summarise(scores: Scores, seed: int) -> dict[str, Estimate]:
