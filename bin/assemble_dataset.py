@@ -26,7 +26,9 @@ def assemble_dataset(options: argparse.Namespace) -> None:
     kept = genes_with_values(genes, tables, options.lost_ids_out)
     groups = group_samples({column: samples[column] for column in options.group_by})
     roles = make_folds(groups, kept["chrom"], options.hold_out, options.folds, options.gene_folds, options.seed)
-    with create_dataset(options.out, assembly=options.assembly, annotation=options.annotation, code=options.code, sources=options.sources) as file:
+    with create_dataset(
+        options.out, assembly=options.assembly, annotation=options.annotation, code=options.code, sources=options.sources
+    ) as file:
         for column in SAMPLE_COLUMNS:
             write_array(file, f"samples/{column}", samples[column])
         for column in GENE_COLUMNS:
@@ -93,17 +95,25 @@ def genes_with_values(genes: dict[str, list[str]], tables: dict[str, Matrix | li
         rows = [(gene, "no value in the expression table") for gene in lost] + [(gene, "not in the gene table") for gene in orphans]
         write_table(lost_out, ["id", "reason"], rows)
     for matrix in matrices:
-        log.info(f"kept {sum(keep):,} of {len(keep):,} genes of the gene table; the other table has {len(matrix.rows):,} ids, {sum(keep) / len(matrix.rows):.0%} of them used")
+        log.info(
+            f"kept {sum(keep):,} of {len(keep):,} genes of the gene table; the other table has {len(matrix.rows):,} ids, {sum(keep) / len(matrix.rows):.0%} of them used"
+        )
     if sum(keep) < 3:
         example = next((matrix.rows[0] for matrix in matrices), "nothing")
-        raise InputError(f"{sum(keep)} of {len(keep)} genes of the gene table have a value: it has {genes['id'][0]} …, the expression table {example} …; are these the same kind of id?")
+        raise InputError(
+            f"{sum(keep)} of {len(keep)} genes of the gene table have a value: it has {genes['id'][0]} …, the expression table {example} …; are these the same kind of id?"
+        )
     return {column: [value for value, kept in zip(values, keep, strict=True) if kept] for column, values in genes.items()}
 
 
 def write_tss(file: h5py.File, path: Path, genes: list[str]) -> None:
     """Write the TSS rows of the kept genes, by gene, the default TSS of each first."""
     index = {gene: i for i, gene in enumerate(genes)}
-    rows = [(index[row["gene"]], int(row["position"]), row["source"]) for _, row in read_table(path, ("gene", "position", "source")) if row["gene"] in index]
+    rows = [
+        (index[row["gene"]], int(row["position"]), row["source"])
+        for _, row in read_table(path, ("gene", "position", "source"))
+        if row["gene"] in index
+    ]
     rows.sort(key=lambda row: row[0])
     lacking = len(genes) - len({row[0] for row in rows})
     if lacking:
@@ -116,7 +126,9 @@ def write_expression(file: h5py.File, key: str, matrix: Matrix, samples: list[st
     """Write (samples, genes) values in the unit the table names; every sample must have a column, and enough genes detected."""
     lacking = [sample for sample in samples if sample not in set(matrix.columns)]
     if lacking:
-        raise InputError(f"expression: no column for sample {', '.join(lacking[:5])}; the table has {', '.join(matrix.columns[:5])} … ({len(matrix.columns)} columns)")
+        raise InputError(
+            f"expression: no column for sample {', '.join(lacking[:5])}; the table has {', '.join(matrix.columns[:5])} … ({len(matrix.columns)} columns)"
+        )
     ignored = len(matrix.columns) - len(samples)
     if ignored:
         log.info(f"expression: {ignored} columns belong to no sample of the sheet and are left out")
@@ -163,7 +175,9 @@ def same_genome(file: h5py.File, table: np.lib.npyio.NpzFile, path: Path, bin_bp
     """Return the bin width of a sample's bins, after comparing width and chromosomes with the dataset's."""
     names, sizes = list(file["chromosomes/name"].asstr()[:]), file["chromosomes/size"][:]
     if list(table["chromosomes"]) != names or not np.array_equal(table["sizes"], sizes):
-        raise InputError(f"{path.name}: binned on {len(table['chromosomes'])} chromosomes of another genome than the dataset's {len(names)}")
+        raise InputError(
+            f"{path.name}: binned on {len(table['chromosomes'])} chromosomes of another genome than the dataset's {len(names)}"
+        )
     if bin_bp and bin_bp != int(table["bin_bp"]):
         raise InputError(f"{path.name}: bins of {int(table['bin_bp'])} bp, the samples before have {bin_bp} bp")
     return int(table["bin_bp"])
@@ -182,7 +196,12 @@ def write_labels(file: h5py.File, key: str, matrix: Matrix, samples: list[str], 
     write_array(file, "labels/name", matrix.columns)
 
 
-WRITERS: dict[str | None, Callable[..., None]] = {"expression": write_expression, "bins": write_bins, "features": write_features, "labels": write_labels}
+WRITERS: dict[str | None, Callable[..., None]] = {
+    "expression": write_expression,
+    "bins": write_bins,
+    "features": write_features,
+    "labels": write_labels,
+}
 
 
 def parse_args() -> argparse.ArgumentParser:
@@ -192,12 +211,26 @@ def parse_args() -> argparse.ArgumentParser:
     parser.add_argument("--chrom-sizes", type=Path, required=True, help="chromosome<TAB>bp")
     parser.add_argument("--genes", type=Path, required=True, help=f"TSV: {', '.join(GENE_COLUMNS)}")
     parser.add_argument("--tss", type=Path, required=True, help="TSV: gene, position (0-based), source")
-    parser.add_argument("--table", nargs="+", action="append", default=[], metavar=("KEY", "FILE"), help="an entry of LAYOUT and the file(s) that hold it; repeatable")
+    parser.add_argument(
+        "--table",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar=("KEY", "FILE"),
+        help="an entry of LAYOUT and the file(s) that hold it; repeatable",
+    )
     parser.add_argument("--hold-out", choices=HOLD_OUT, default="samples", help="what test examples have that training never saw")
     parser.add_argument("--folds", type=int, default=5, help="folds of the held-out axis; 0 holds out each group once")
     parser.add_argument("--gene-folds", type=int, default=3, help="folds of the genes when both are held out")
-    parser.add_argument("--group-by", type=lambda text: text.split(","), default=list(GROUP_COLUMNS), help="samples that share one of these stay together")
-    parser.add_argument("--min-detected", type=float, default=0.5, help="share of the cohort's median number of detected genes below which a sample is refused")
+    parser.add_argument(
+        "--group-by", type=lambda text: text.split(","), default=list(GROUP_COLUMNS), help="samples that share one of these stay together"
+    )
+    parser.add_argument(
+        "--min-detected",
+        type=float,
+        default=0.5,
+        help="share of the cohort's median number of detected genes below which a sample is refused",
+    )
     parser.add_argument("--assembly", default="unknown", help="name of the genome assembly")
     parser.add_argument("--annotation", default="unknown", help="name of the annotation")
     parser.add_argument("--sources", default="{}", help="JSON: accession or name and checksum of every input")

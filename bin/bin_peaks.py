@@ -43,9 +43,7 @@ class Intervals(NamedTuple):
         return Intervals(self.chrom[rows], self.start[rows], self.end[rows], self.signal[rows], self.unknown)
 
 
-def bin_peaks(
-    sample: str, peaks: Path, chrom_sizes: Path, exclude: list[Path], bin_bp: int, stats_out: Path, out: Path
-) -> None:
+def bin_peaks(sample: str, peaks: Path, chrom_sizes: Path, exclude: list[Path], bin_bp: int, stats_out: Path, out: Path) -> None:
     """Write the bins that a sample's peaks touch, each with the largest signal of those peaks, and a row of counts."""
     check_file_id(sample, "--sample")
     sizes = read_chrom_sizes(chrom_sizes)

@@ -40,9 +40,7 @@ class Table(NamedTuple):
     totals: np.ndarray  # (columns,)
 
 
-def collect_expression(
-    paths: list[Path], unit: str, column_genes: Path | None, add_up: bool, stats_out: Path, out: Path
-) -> None:
+def collect_expression(paths: list[Path], unit: str, column_genes: Path | None, add_up: bool, stats_out: Path, out: Path) -> None:
     """Write all samples' values joined by gene id, counts as CPM, and one row of statistics a sample."""
     if column_genes is not None and not any(map(lacks_ids, paths)):
         raise InputError(f"--column-genes {column_genes.name}: every table has ids of its own; leave the option out")
@@ -218,9 +216,7 @@ def sample_stats(table: Table) -> Iterator[tuple[object, ...]]:
 def refuse_misaligned(tables: list[Table]) -> None:
     """Raise InputError for two tables whose samples agree inside each but not across: the ids of one are wrong."""
     profiles = [profile(table.matrix) for table in tables]
-    for (one, (mean, within)), (other, (other_mean, other_within)) in combinations(
-        zip(tables, profiles, strict=True), 2
-    ):
+    for (one, (mean, within)), (other, (other_mean, other_within)) in combinations(zip(tables, profiles, strict=True), 2):
         genes, other_genes = one.matrix.rows, other.matrix.rows
         common = sorted(set(genes) & set(other_genes))
         if not common:

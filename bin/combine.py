@@ -64,7 +64,10 @@ def write_combined(out: h5py.File, models: dict, baselines: dict, folds: list[in
     out.create_dataset("observed", data=first["observed"][:], chunks=shape, compression="gzip")
     role = out.create_dataset("role", shape=(len(folds), *shape), dtype="u1", chunks=(1, *shape), compression="gzip")
     predicted = out.create_dataset("predicted", shape=(len(folds), len(seeds), *shape), dtype="f4", **one)
-    arrays = {name: out.create_dataset(f"baselines/{name}", shape=(len(folds), *shape), dtype="f4", chunks=(1, *shape), compression="gzip") for name in NAMES}
+    arrays = {
+        name: out.create_dataset(f"baselines/{name}", shape=(len(folds), *shape), dtype="f4", chunks=(1, *shape), compression="gzip")
+        for name in NAMES
+    }
     means = []
     for i, fold in enumerate(folds):
         role[i] = baselines[fold]["role"][:]
@@ -99,7 +102,13 @@ def test_cells(out: h5py.File) -> Iterator[list[object]]:
 def parse_args() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--predictions", type=Path, nargs="+", required=True, help="what predict.py wrote: every fold with every seed, and every fold's baselines")
+    parser.add_argument(
+        "--predictions",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="what predict.py wrote: every fold with every seed, and every fold's baselines",
+    )
     parser.add_argument("--table-rows", type=int, default=2_000_000, help="no table with more rows than this")
     parser.add_argument("--table-out", type=Path, help="TSV, one row a test cell")
     parser.add_argument("--out", type=Path, required=True, help="HDF5 of all predictions")

@@ -31,7 +31,13 @@ def evaluate(options: argparse.Namespace) -> None:
             scores += score_rows(family, pooled, options.seed) + fold_rows(family, file)
             samples += sample_rows(family, file["rows"].asstr()[:], pooled)
             genes += gene_rows(family, file["columns"].asstr()[:], pooled)
-        log.info(f"{family}: " + ", ".join(f"{name} r_gene_dev {np.nanmean(values.r_gene_dev) if not np.isnan(values.r_gene_dev).all() else np.nan:.3f}" for name, values in pooled.items()))
+        log.info(
+            f"{family}: "
+            + ", ".join(
+                f"{name} r_gene_dev {np.nanmean(values.r_gene_dev) if not np.isnan(values.r_gene_dev).all() else np.nan:.3f}"
+                for name, values in pooled.items()
+            )
+        )
     write_table(options.samples_out, ["sample", "family", "predictor", "r_gene", "rho_gene", "r_gene_dev", "mse"], samples)
     write_table(options.genes_out, ["gene", "family", "predictor", "r_sample", "q_value", "n"], genes)
     write_table(options.leakage_out, ["axis", "shared", "promised", "folds_with_sharing", "names"], leakage(Dataset(options.dataset)))
@@ -58,8 +64,16 @@ def pooled_matrices(file: h5py.File, name: str) -> tuple[np.ndarray, np.ndarray,
 
 def score_rows(family: str, pooled: dict[str, Scores], seed: int) -> list[tuple]:
     """Return rows of pooled scores, and of the model's paired gains over each baseline."""
-    rows = [row(family, name, "", metric, "pooled", estimate) for name, values in pooled.items() for metric, estimate in summarise(values, seed).items()]
-    return rows + [row(family, "model", name, metric, "pooled", difference(pooled["model"], pooled[name], metric, seed)) for name in NAMES for metric in GAINS]
+    rows = [
+        row(family, name, "", metric, "pooled", estimate)
+        for name, values in pooled.items()
+        for metric, estimate in summarise(values, seed).items()
+    ]
+    return rows + [
+        row(family, "model", name, metric, "pooled", difference(pooled["model"], pooled[name], metric, seed))
+        for name in NAMES
+        for metric in GAINS
+    ]
 
 
 def row(family: str, predictor: str, against: str, metric: str, scope: str, estimate: Estimate) -> tuple:
@@ -73,7 +87,12 @@ def fold_rows(family: str, file: h5py.File) -> Iterator[tuple]:
     for name in ("model", *NAMES):
         by_fold = [fold_scores(file, name, i) for i in range(len(file["folds"]))]
         for metric in ("r_gene", "r_gene_dev", "mse", "mae"):
-            values = np.array([np.nanmean(np.atleast_1d(getattr(scores, metric))) if not np.isnan(getattr(scores, metric)).all() else np.nan for scores in by_fold])
+            values = np.array(
+                [
+                    np.nanmean(np.atleast_1d(getattr(scores, metric))) if not np.isnan(getattr(scores, metric)).all() else np.nan
+                    for scores in by_fold
+                ]
+            )
             known = values[~np.isnan(values)]
             estimate = Estimate(float(known.mean()), float(known.min()), float(known.max()), len(known)) if len(known) else Estimate(np.nan)
             rows.append(row(family, name, "", metric, "mean over folds (range)", estimate))
@@ -90,7 +109,11 @@ def fold_scores(file: h5py.File, name: str, i: int) -> Scores:
 
 def sample_rows(family: str, ids: np.ndarray, pooled: dict[str, Scores]) -> list[tuple]:
     """Return one row a sample and predictor."""
-    return [(ids[i], family, name, s.r_gene[i], s.rho_gene[i], s.r_gene_dev[i], s.mse_sample[i]) for name, s in pooled.items() for i in range(len(ids))]
+    return [
+        (ids[i], family, name, s.r_gene[i], s.rho_gene[i], s.r_gene_dev[i], s.mse_sample[i])
+        for name, s in pooled.items()
+        for i in range(len(ids))
+    ]
 
 
 def gene_rows(family: str, ids: np.ndarray, pooled: dict[str, Scores]) -> list[tuple]:

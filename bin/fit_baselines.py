@@ -23,7 +23,9 @@ def fit_baselines(options: argparse.Namespace) -> None:
     examples = family.examples(dataset, config, family.prepare(dataset, train_rows(dataset, options.fold), config))
     fitted = fit_all(family, examples, example_roles(family, dataset, options.fold))
     log.info(f"{options.family} fold {options.fold}: {', '.join(fitted)}; ridge alpha {fitted['ridge']['alpha'][0]:.2g}")
-    save_baselines(options.out, fitted, family=options.family, preset=options.preset, config=options.config, fold=options.fold, code=options.code)
+    save_baselines(
+        options.out, fitted, family=options.family, preset=options.preset, config=options.config, fold=options.fold, code=options.code
+    )
 
 
 def parse_args() -> argparse.ArgumentParser:

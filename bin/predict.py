@@ -77,7 +77,9 @@ def compare_ids(content: dict, examples: Examples, options: argparse.Namespace) 
     """Refuse a checkpoint trained on other genes or labels than the dataset has."""
     if content["columns"] != examples.columns:
         differing = len(set(content["columns"]) ^ set(examples.columns))
-        raise InputError(f"{options.checkpoint.name} was trained on {len(content['columns'])} outputs, {options.dataset.name} has {len(examples.columns)}; {differing} ids differ")
+        raise InputError(
+            f"{options.checkpoint.name} was trained on {len(content['columns'])} outputs, {options.dataset.name} has {len(examples.columns)}; {differing} ids differ"
+        )
 
 
 def fill(parts: dict, family: ModuleType, examples: Examples, roles: np.ndarray) -> dict[str, np.ndarray]:
@@ -102,7 +104,9 @@ def parse_args() -> argparse.ArgumentParser:
     source.add_argument("--baselines", type=Path, help="what fit_baselines.py wrote")
     parser.add_argument("--families-dir", type=Path, help="another folder of families (tests)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto takes a GPU if there is one")
-    parser.add_argument("--precision", default="32-true", choices=("32-true", "bf16-mixed", "16-mixed"), help="number format of the arithmetic")
+    parser.add_argument(
+        "--precision", default="32-true", choices=("32-true", "bf16-mixed", "16-mixed"), help="number format of the arithmetic"
+    )
     parser.add_argument("--threads", type=int, default=1, help="CPU threads; another number gives other last digits")
     parser.add_argument("--dataset", type=Path, required=True, help="dataset.h5")
     parser.add_argument("--out", type=Path, required=True, help="HDF5: rows, columns and one matrix a predictor")

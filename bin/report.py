@@ -6,7 +6,19 @@ from pathlib import Path
 
 from exprcast.cli import InputError, log, run, whole_file
 from exprcast.page import render_page
-from exprcast.results import LEAKAGE_COLUMNS, Predictions, Scores, merge_versions, read_history, read_json, read_predictions, read_rows, read_scores, read_shares, read_units
+from exprcast.results import (
+    LEAKAGE_COLUMNS,
+    Predictions,
+    Scores,
+    merge_versions,
+    read_history,
+    read_json,
+    read_predictions,
+    read_rows,
+    read_scores,
+    read_shares,
+    read_units,
+)
 from exprcast.sections import (
     EXPRESSION_COLUMNS,
     PEAK_COLUMNS,
@@ -48,7 +60,10 @@ def report(options: argparse.Namespace) -> None:
     subtitle = f"{', '.join(f'{p.family}:{p.preset}' for p in families)} on {len(first.rows):,} × {len(first.columns):,} values of {first.unit}, {len(first.folds)} folds"
     with whole_file(options.out) as temporary:
         temporary.write_text(render_page("exprcast: does the model beat simple rules?", subtitle, verdicts, sections), encoding="utf-8")
-    log.info("; ".join(f"{p.family} {verdict.kind}" for p, verdict in zip(families, verdicts, strict=True)) + f"; {options.out.stat().st_size / 1e6:.1f} MB")
+    log.info(
+        "; ".join(f"{p.family} {verdict.kind}" for p, verdict in zip(families, verdicts, strict=True))
+        + f"; {options.out.stat().st_size / 1e6:.1f} MB"
+    )
 
 
 def compare_families(families: list[Predictions], scores: Scores, path: Path) -> None:
@@ -67,7 +82,9 @@ def parse_args() -> argparse.ArgumentParser:
     parser.add_argument("--genes", type=Path, required=True, help="TSV, one row a gene and predictor, from evaluate.py")
     parser.add_argument("--leakage", type=Path, required=True, help="TSV of what test and training parts share, from evaluate.py")
     parser.add_argument("--predictions", type=Path, nargs="+", required=True, help="what combine.py wrote, one file a family")
-    parser.add_argument("--histories", type=Path, nargs="*", default=[], help="learning curves, <family>.fold<number>.seed<number>.history.tsv")
+    parser.add_argument(
+        "--histories", type=Path, nargs="*", default=[], help="learning curves, <family>.fold<number>.seed<number>.history.tsv"
+    )
     parser.add_argument("--peak-stats", type=Path, nargs="*", default=[], help="TSVs of counts, from bin_peaks.py")
     parser.add_argument("--expression-stats", type=Path, nargs="*", default=[], help="TSVs of counts, from collect_expression.py")
     parser.add_argument("--attributions", type=Path, nargs="*", default=[], help="what attribute.py wrote")

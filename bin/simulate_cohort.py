@@ -244,9 +244,7 @@ def open_elements(cohort: Cohort, count: int, rng: np.random.Generator) -> np.nd
     return biosample[cohort.biosample] + DONOR_SD * donor_rng.standard_normal((len(cohort.donors), count))
 
 
-def write_peaks(
-    folder: Path, world: World, noise_peaks: float, seed: np.random.SeedSequence
-) -> tuple[np.ndarray, np.ndarray]:
+def write_peaks(folder: Path, world: World, noise_peaks: float, seed: np.random.SeedSequence) -> tuple[np.ndarray, np.ndarray]:
     """Call and write each sample's peaks; return the rule's sums (samples, genes) on the truth and on the calls."""
     folder.mkdir()
     genome, genes, elements, cohort, log_open = world
@@ -273,9 +271,7 @@ def free_cells(genome: Genome, elements: Elements) -> np.ndarray:
     return np.flatnonzero(free)
 
 
-def call_peaks(
-    elements: Elements, accessibility: np.ndarray, noise_cells: np.ndarray, rng: np.random.Generator
-) -> Calls:
+def call_peaks(elements: Elements, accessibility: np.ndarray, noise_cells: np.ndarray, rng: np.random.Generator) -> Calls:
     """Return one sample's peaks: of elements with this accessibility (elements,), and noise in each of the cells."""
     count = len(accessibility)
     signal = accessibility * np.exp(DEPTH_SD * rng.standard_normal() + CALL_SD * rng.standard_normal(count))

@@ -32,7 +32,9 @@ def train(options: argparse.Namespace) -> None:
     for part, name in zip(parts, ("training", "validation"), strict=True):
         if not len(part):
             raise InputError(f"{options.family} fold {options.fold}: no {name} example has a measured {family.TARGET}")
-    log.info(f"{options.family}:{options.preset} fold {options.fold}: {len(parts[0]):,} examples to train on, {len(parts[1]):,} to validate")
+    log.info(
+        f"{options.family}:{options.preset} fold {options.fold}: {len(parts[0]):,} examples to train on, {len(parts[1]):,} to validate"
+    )
     result = fit(family.Model, examples, *parts, config, options.seed, fabric)
     save_checkpoint(
         options.out, config, family=options.family, preset=options.preset, sizes=examples.sizes, state=state, weights=result.weights, rows=examples.rows,
@@ -58,7 +60,9 @@ def parse_args() -> argparse.ArgumentParser:
     parser.add_argument("--fold", type=int, required=True, help="number of the fold, from 0")
     parser.add_argument("--seed", type=int, default=1, help="seed of weights, batches and dropout")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto takes a GPU if there is one")
-    parser.add_argument("--precision", default="32-true", choices=("32-true", "bf16-mixed", "16-mixed"), help="number format of the arithmetic")
+    parser.add_argument(
+        "--precision", default="32-true", choices=("32-true", "bf16-mixed", "16-mixed"), help="number format of the arithmetic"
+    )
     parser.add_argument("--threads", type=int, default=1, help="CPU threads; another number gives other last digits")
     parser.add_argument("--dataset", type=Path, required=True, help="dataset.h5")
     parser.add_argument("--history-out", type=Path, required=True, help="TSV, one row an epoch")

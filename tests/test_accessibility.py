@@ -3,10 +3,10 @@
 import h5py
 import numpy as np
 import pytest
-from tiny import tiny_dataset
 
 from exprcast.accessibility import choose_tss, encode, extract_windows, log_signal, normalise, quantile_reference, sample_codes
 from exprcast.dataset import Dataset
+from tiny import tiny_dataset
 
 FLAT = (np.array([1, 10_000]), np.array([4.0, 4.0], np.float32))
 
@@ -15,7 +15,11 @@ def with_bins(tmp_path, bins, signal, strand=("+", "-"), tss=(50_100, 50_100)):
     """One sample of eight has the given bins; two genes on chr1."""
     path = tiny_dataset(tmp_path / "windows.h5")
     with h5py.File(path, "a") as file:
-        for key, values in {"accessibility/indptr": np.array([0] + [len(bins)] * 8), "accessibility/bin": np.array(bins), "accessibility/signal": np.array(signal)}.items():
+        for key, values in {
+            "accessibility/indptr": np.array([0] + [len(bins)] * 8),
+            "accessibility/bin": np.array(bins),
+            "accessibility/signal": np.array(signal),
+        }.items():
             attributes, dtype = dict(file[key].attrs), file[key].dtype
             del file[key]
             file.create_dataset(key, data=values, dtype=dtype).attrs.update(attributes)

@@ -4,11 +4,11 @@ import argparse
 
 import numpy as np
 import pytest
-from tiny import run_script
 
 from exprcast.cli import InputError
 from exprcast.dataset import Dataset
 from exprcast.tables import Matrix, write_matrix, write_table
+from tiny import run_script
 
 SAMPLES = ["A_1", "A_2", "B_1", "C_1", "D_1"]
 GENES = ["ENSG00000000001", "ENSG00000000002", "ENSG00000000003", "ENSG00000000004"]
@@ -17,9 +17,15 @@ GENES = ["ENSG00000000001", "ENSG00000000002", "ENSG00000000003", "ENSG000000000
 def write_inputs(folder, reverse=False):
     """Five samples, four genes, one open bin a sample: bin number = sample's place."""
     turn = slice(None, None, -1 if reverse else 1)
-    write_table(folder / "samples.tsv", ["id", "donor", "biosample", "replicate_group", "batch"], [(s, s[0], "", s[0], "") for s in SAMPLES][turn])
+    write_table(
+        folder / "samples.tsv", ["id", "donor", "biosample", "replicate_group", "batch"], [(s, s[0], "", s[0], "") for s in SAMPLES][turn]
+    )
     (folder / "chrom.sizes").write_text("chr1\t2000\nchr2\t1000\n")
-    write_table(folder / "genes.tsv", ["id", "symbol", "chrom", "strand"], [(g, f"g{i}", "chr1" if i < 3 else "chr2", "+") for i, g in enumerate(GENES)])
+    write_table(
+        folder / "genes.tsv",
+        ["id", "symbol", "chrom", "strand"],
+        [(g, f"g{i}", "chr1" if i < 3 else "chr2", "+") for i, g in enumerate(GENES)],
+    )
     write_table(folder / "tss.tsv", ["gene", "position", "source"], [(g, 100 * (i + 1), "t") for i, g in enumerate(GENES)])
     values = np.arange(20.0).reshape(4, 5) + 1
     values[2, 1] = np.nan
@@ -27,7 +33,9 @@ def write_inputs(folder, reverse=False):
     write_matrix(folder / "expression.tsv", Matrix({"unit": "tpm"}, "gene", versions[turn], SAMPLES[turn], values[turn, turn]))
     for i, sample in enumerate(SAMPLES):
         arrays = {"chromosomes": np.array(["chr1", "chr2"]), "sizes": np.array([2000, 1000]), "bin_bp": np.int64(200)}
-        np.savez(folder / f"{sample}.npz", sample=np.array(sample), bin=np.array([i], np.int32), signal=np.array([2.0], np.float32), **arrays)
+        np.savez(
+            folder / f"{sample}.npz", sample=np.array(sample), bin=np.array([i], np.int32), signal=np.array([2.0], np.float32), **arrays
+        )
     return folder
 
 
@@ -65,7 +73,10 @@ def test_genes_without_a_value_are_listed_not_zero(tmp_path):
     dataset = assemble(tmp_path)
     assert dataset.genes == [GENES[0], GENES[2], GENES[3]]
     assert dataset.array("tss/position").tolist() == [100, 300, 400]
-    assert (tmp_path / "lost.tsv").read_text().splitlines()[1:] == ["ENSG00000000002\tno value in the expression table", "ENSG00000000009\tnot in the gene table"]
+    assert (tmp_path / "lost.tsv").read_text().splitlines()[1:] == [
+        "ENSG00000000002\tno value in the expression table",
+        "ENSG00000000009\tnot in the gene table",
+    ]
 
 
 def change(name, old, new):
@@ -105,7 +116,10 @@ def test_what_does_not_join_is_said(tmp_path, edit, message):
 def test_empty_sample_is_refused_with_both_numbers(tmp_path):
     write_inputs(tmp_path)
     table = (tmp_path / "expression.tsv").read_text().splitlines()
-    zeroed = [line if line[0] == "#" or line.startswith("gene") else "\t".join([*line.split("\t")[:2], "0", *line.split("\t")[3:]]) for line in table]
+    zeroed = [
+        line if line[0] == "#" or line.startswith("gene") else "\t".join([*line.split("\t")[:2], "0", *line.split("\t")[3:]])
+        for line in table
+    ]
     (tmp_path / "expression.tsv").write_text("\n".join(zeroed) + "\n")
     with pytest.raises(InputError, match="sample A_2: 0 genes detected, the cohort's median is 4; leave it out"):
         assemble(tmp_path)

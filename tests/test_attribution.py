@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from tiny import tiny_dataset
 from torch import nn
 
 from exprcast.attribution import integrated_gradients
@@ -11,6 +10,7 @@ from exprcast.dataset import Dataset
 from exprcast.families import atac_cis
 from exprcast.folds import train_rows
 from exprcast.training import make_fabric
+from tiny import tiny_dataset
 
 FABRIC = make_fabric("cpu", "32-true")
 

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
-from tiny import tiny_dataset
 
 from exprcast.baselines import ALPHAS, fit_baselines, load_baselines, most_similar, predict_baseline, save_baselines
 from exprcast.dataset import TEST, TRAIN, VALID, Dataset
 from exprcast.family import example_roles, load_family
 from exprcast.folds import train_rows
+from tiny import tiny_dataset
 
 TOYS = Path(__file__).parent / "families"
 
@@ -45,7 +45,9 @@ def test_ridge_equals_scikit_learn_at_its_alpha(name, tmp_path):
     scaled = (x - x.mean(axis=0)) / x.std(axis=0)
     alpha = arrays["ridge"]["alpha"][0] * max(1, x.shape[1] / len(train)) * len(train)  # mean eigenvalue of what was decomposed
     model = Ridge(alpha=alpha, fit_intercept=False).fit(scaled, examples.targets(train).numpy() - mean)
-    expected = predict_baseline(family, examples, arrays, "mean", test) + model.predict((examples.features(test) - x.mean(axis=0)) / x.std(axis=0)).reshape(len(test), -1)
+    expected = predict_baseline(family, examples, arrays, "mean", test) + model.predict(
+        (examples.features(test) - x.mean(axis=0)) / x.std(axis=0)
+    ).reshape(len(test), -1)
     assert predict_baseline(family, examples, arrays, "ridge", test) == pytest.approx(expected, abs=1e-3)
     assert arrays["ridge"]["alpha"][0] == ALPHAS[arrays["ridge"]["valid_loss"].argmin()]
 
@@ -70,7 +72,10 @@ def test_nearest_never_copies_a_member_from_itself_or_from_outside_training():
     assert most_similar(profiles, np.array([0, 1, 2]))[0] == 1, "its own copy is not its neighbour"
 
 
-@pytest.mark.parametrize("name, hold_out, folder", [("toy_samples", "samples", TOYS), ("toy_genes", "genes", TOYS), ("atac_cis", "samples", None), ("atac_cis", "genes", None)])
+@pytest.mark.parametrize(
+    "name, hold_out, folder",
+    [("toy_samples", "samples", TOYS), ("toy_genes", "genes", TOYS), ("atac_cis", "samples", None), ("atac_cis", "genes", None)],
+)
 def test_held_out_rows_change_nothing(name, hold_out, folder, tmp_path):
     def disturb(values, signal, halflife):
         if hold_out == "samples":

@@ -3,10 +3,10 @@
 import h5py
 import numpy as np
 import pytest
-from tiny import tiny_dataset
 
 from exprcast.cli import InputError
 from exprcast.dataset import LAYOUT, Dataset, create_dataset
+from tiny import tiny_dataset
 
 
 def test_what_was_written_is_read(tmp_path):

@@ -6,8 +6,6 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from tiny import run_script as run
-from tiny import tiny_dataset
 
 from exprcast.baselines import NAMES
 from exprcast.checkpoint import load_checkpoint
@@ -16,6 +14,8 @@ from exprcast.dataset import TEST, TRAIN, Dataset
 from exprcast.family import check_inputs, example_roles, load_family, make_config
 from exprcast.folds import train_rows
 from exprcast.metrics import pearson
+from tiny import run_script as run
+from tiny import tiny_dataset
 
 ROOT = Path(__file__).parent.parent
 TOYS = Path(__file__).parent / "families"
@@ -89,7 +89,20 @@ def test_train_predict_attribute_combine_evaluate(name, folder, tmp_path):
     parts = []
     for fold in range(dataset.n_folds):
         stem = tmp_path / f"{name}.fold{fold}"
-        run("train.py", "--family", name, *where, *config, "--fold", fold, *data, "--history-out", f"{stem}.history.tsv", "--out", f"{stem}.pt")
+        run(
+            "train.py",
+            "--family",
+            name,
+            *where,
+            *config,
+            "--fold",
+            fold,
+            *data,
+            "--history-out",
+            f"{stem}.history.tsv",
+            "--out",
+            f"{stem}.pt",
+        )
         run("fit_baselines.py", "--family", name, *where, "--fold", fold, *data, "--out", f"{stem}.baselines.h5")
         for option, source in (("--checkpoint", "pt"), ("--baselines", "baselines.h5")):
             parts.append(tmp_path / f"{fold}.{source}.predictions.h5")

@@ -2,15 +2,17 @@
 
 import numpy as np
 import pytest
-from tiny import tiny_dataset
 
 from exprcast.cli import InputError
 from exprcast.dataset import TEST, TRAIN, UNUSED, VALID, Dataset
 from exprcast.folds import combine_roles, group_samples, leakage, make_folds, train_rows
+from tiny import tiny_dataset
 
 
 def test_samples_that_share_anything_are_one_group():
-    groups = group_samples({"donor": ["d1", "d1", "d2", "", ""], "biosample": ["liver", "", "liver", "", ""], "replicate_group": ["", "", "", "", ""]})
+    groups = group_samples(
+        {"donor": ["d1", "d1", "d2", "", ""], "biosample": ["liver", "", "liver", "", ""], "replicate_group": ["", "", "", "", ""]}
+    )
     assert groups[0] == groups[1] == groups[2]
     assert len({groups[0], groups[3], groups[4]}) == 3, "an empty cell joins nothing"
 

@@ -175,9 +175,7 @@ FAULTS = {
     bed(0, 0, "-"): "genes.txt line 1: position -1 is outside chr1, which has 1000 bp",
     bed(900, 100, "-"): "genes.txt line 1: end 100 is before start 900; is this a BED file?",
     "chr1\t5\t9\tg\t0\n": "genes.txt line 1: 5 columns, no strand in column 6; give a TSV",
-    "chr1\t5\t9\tn\t0\t+\tg\nchr1\t5\t9\tn\t0\t+\n": (
-        "genes.txt line 2: 6 columns, other lines have the gene id in column 7"
-    ),
+    "chr1\t5\t9\tn\t0\t+\tg\nchr1\t5\t9\tn\t0\t+\n": ("genes.txt line 2: 6 columns, other lines have the gene id in column 7"),
 }
 
 

@@ -8,11 +8,12 @@ from argparse import Namespace
 from html.parser import HTMLParser
 from pathlib import Path
 
-import combine
-import evaluate
 import h5py
 import numpy as np
 import pytest
+
+import combine
+import evaluate
 import report
 from exprcast import figures
 from exprcast.cli import InputError
@@ -61,14 +62,25 @@ class Reader(HTMLParser):
         return words in " ".join(" ".join(self.text).split())
 
 
-def write_predictions(path: Path, ids: list[str], family: str = "toy", status: str = "trained", predicted: np.ndarray | None = None) -> Path:
+def write_predictions(
+    path: Path, ids: list[str], family: str = "toy", status: str = "trained", predicted: np.ndarray | None = None
+) -> Path:
     """Write a file as combine.py does: one fold that tests all samples × 6 genes, two seeds."""
     rng = np.random.default_rng(1)
     shape = (len(ids), 6)
     observed = rng.normal(size=shape).astype(np.float32)
     text = h5py.string_dtype()
     with h5py.File(path, "w") as file:
-        file.attrs.update({"format": "exprcast-predictions", "format-version": 1, "family": family, "preset": "default", "axes": "samples×genes", "unit": "log2(tpm + 1)"})
+        file.attrs.update(
+            {
+                "format": "exprcast-predictions",
+                "format-version": 1,
+                "family": family,
+                "preset": "default",
+                "axes": "samples×genes",
+                "unit": "log2(tpm + 1)",
+            }
+        )
         file.create_dataset("rows", data=np.array(ids, dtype=object), dtype=text)
         file.create_dataset("columns", data=np.array([f"G{i}" for i in range(6)], dtype=object), dtype=text)
         file["folds"], file["seeds"] = [0], [1, 2]
@@ -94,8 +106,16 @@ def make_run(folder: Path, ids: list[str] = ("S1", "S2", "S3"), **more: object) 
     """Write a smallest run and return the options of report.py; `more` goes to write_scores or write_predictions."""
     predictions = {name: more.pop(name) for name in ("status", "predicted") if name in more}
     write_scores(folder / "scores.tsv", **more)
-    write_table(folder / "samples.tsv", ["sample", "family", "predictor", "r_gene_dev"], [(one, "toy", name, 0.5) for one in ids for name in ("model", "ridge")])
-    write_table(folder / "genes.tsv", ["gene", "family", "predictor", "r_sample"], [(f"G{i}", "toy", name, 0.3) for i in range(6) for name in ("model", "ridge")])
+    write_table(
+        folder / "samples.tsv",
+        ["sample", "family", "predictor", "r_gene_dev"],
+        [(one, "toy", name, 0.5) for one in ids for name in ("model", "ridge")],
+    )
+    write_table(
+        folder / "genes.tsv",
+        ["gene", "family", "predictor", "r_sample"],
+        [(f"G{i}", "toy", name, 0.3) for i in range(6) for name in ("model", "ridge")],
+    )
     leakage = [("samples", "donor", 1, 0, ""), ("genes", "chrom", 0, 0, "")]
     write_table(folder / "leakage.tsv", ["axis", "shared", "promised", "folds_with_sharing", "names"], leakage)
     (folder / "parameters.json").write_text('{"bin_bp": 200}')
@@ -128,7 +148,11 @@ def no_pictures(monkeypatch):
             "BETTER",
             "toy predicts how expression differs between samples better than every simple rule (r_gene_dev 0.71; best rule, ridge: 0.55; gain 0.16, 95 % interval 0.14 to 0.18).",
         ),
-        (WORSE, "WORSE", "worse than the best simple rule (r_gene_dev 0.71; best rule, ridge: 0.55; gain −0.16, 95 % interval −0.18 to −0.14)."),
+        (
+            WORSE,
+            "WORSE",
+            "worse than the best simple rule (r_gene_dev 0.71; best rule, ridge: 0.55; gain −0.16, 95 % interval −0.18 to −0.14).",
+        ),
         (UNDECIDED, "UNDECIDED", "is undecided: the interval of the gain holds 0"),
         ((-0.01, -0.04, 0.02), "UNDECIDED", "is undecided: the interval of the gain holds 0"),
         ((0.1, "NA", "NA"), "UNDECIDED", "too few samples for an interval"),
@@ -166,7 +190,11 @@ def test_collapse_and_leakage_stand_in_red_below_the_verdict(tmp_path):
     options = make_run(tmp_path)
     assert not make_page(options).says("COLLAPSED")
     options = make_run(tmp_path, status="collapsed")
-    write_table(options.leakage, ["axis", "shared", "promised", "folds_with_sharing", "names"], [("samples", "donor", 1, 1, "Ann"), ("genes", "chrom", 0, 1, "chr1")])
+    write_table(
+        options.leakage,
+        ["axis", "shared", "promised", "folds_with_sharing", "names"],
+        [("samples", "donor", 1, 1, "Ann"), ("genes", "chrom", 0, 1, "chr1")],
+    )
     make_page(options)
     red = re.findall(r'<p class="bad">(.*?)</p>', options.out.read_text())
     assert [words.split(":")[0] for words in red] == [
@@ -179,12 +207,27 @@ def full_run(folder: Path, ids: list[str]) -> Namespace:
     """Add what is optional: two learning curves, quality counts, attributions around the TSS, versions that differ."""
     options = make_run(folder, ids)
     for seed in (1, 2):
-        write_table(folder / f"toy.fold0.seed{seed}.history.tsv", ["epoch", "seed", "train_loss", "valid_loss"], [(1, 1, 9.0, 3.0), (2, 1, 1.0, 0.5), (1, 1001, 2.0, "NA")])
+        write_table(
+            folder / f"toy.fold0.seed{seed}.history.tsv",
+            ["epoch", "seed", "train_loss", "valid_loss"],
+            [(1, 1, 9.0, 3.0), (2, 1, 1.0, 0.5), (1, 1001, 2.0, "NA")],
+        )
     (folder / "a.peaks.tsv").write_text(PEAKS + f"{ids[0]}\t1200\t1100\t1000\t40\t60\t5000\t0.0312\t350\n")
     (folder / "expression.tsv").write_text(f"sample\ttotal\tdetected\tdetected_share\tunit\n{ids[0]}\t1000000\t15321\t0.61\ttpm\n")
     with h5py.File(folder / "toy.attributions.h5", "w") as file:
         file.attrs.update(
-            {"family": "toy", "fold": 0, "seed": 1, "code": "feed", "unit": "log2", "method": "m", "completeness_error_max": 0.001, "bins": 4, "bin_bp": 10_000, "flank_bp": 20_000}
+            {
+                "family": "toy",
+                "fold": 0,
+                "seed": 1,
+                "code": "feed",
+                "unit": "log2",
+                "method": "m",
+                "completeness_error_max": 0.001,
+                "bins": 4,
+                "bin_bp": 10_000,
+                "flank_bp": 20_000,
+            }
         )
         file["row"], file["predicted"], file["reference"] = np.arange(2), np.ones(2), np.zeros(2)
         file["shares/window"] = np.array([[0.5, 1, -2, 0.5], [0, 1, 3, 0]], dtype=np.float32)
@@ -271,7 +314,11 @@ def test_reads_what_combine_and_evaluate_write(tmp_path):
     dataset_path = tiny_dataset(tmp_path / "dataset.h5")
     dataset = Dataset(dataset_path)
     observed = np.log2(1 + dataset.array("expression/gene"))
-    rng, parts, more = np.random.default_rng(0), [], {"axes": "samples×genes", "unit": "log2(tpm + 1)", "family": "toy", "preset": "default"}
+    rng, parts, more = (
+        np.random.default_rng(0),
+        [],
+        {"axes": "samples×genes", "unit": "log2(tpm + 1)", "family": "toy", "preset": "default"},
+    )
     for fold in range(dataset.n_folds):
         role = combine_roles(dataset.sample_role[fold], dataset.gene_role[fold], "samples")
         mean = np.broadcast_to(observed[dataset.sample_role[fold] == TRAIN].mean(axis=0), observed.shape)

@@ -52,9 +52,7 @@ def test_two_gzip_members_are_one_file(file):
 def test_gzip_cut_anywhere_is_an_error(file, keep):
     packed = gzip.compress("".join(f"{n}\t{n * n}\n" for n in range(5000)).encode())
     path = file(packed[: int(len(packed) * keep)])
-    with pytest.raises(
-        InputError, match="a.tsv: gzip data end or break after line .*; copy or download the file again"
-    ):
+    with pytest.raises(InputError, match="a.tsv: gzip data end or break after line .*; copy or download the file again"):
         list(read_lines(path))
     with pytest.raises(InputError, match="a.tsv: the gzip data are cut short or damaged"):
         read_bytes(path)

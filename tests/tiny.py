@@ -15,7 +15,15 @@ BIN = Path(__file__).parent.parent / "bin"
 CHROM_SIZES = {"chr1": 400_000, "chr2": 400_000, "chr3": 400_000}
 
 
-def tiny_dataset(path: Path, samples: int = 8, genes: int = 12, hold_out: str = "samples", seed: int = 0, groups: list[str] | None = None, change: object = None) -> Path:
+def tiny_dataset(
+    path: Path,
+    samples: int = 8,
+    genes: int = 12,
+    hold_out: str = "samples",
+    seed: int = 0,
+    groups: list[str] | None = None,
+    change: object = None,
+) -> Path:
     """Write a dataset of a few samples and genes in which expression follows the signal at the TSS; `change` may edit the values.
 
     `change(values, bins, halflife)` gets float arrays (samples, genes), (samples, genes) signal at the TSS, (genes, 2).
@@ -33,9 +41,20 @@ def tiny_dataset(path: Path, samples: int = 8, genes: int = 12, hold_out: str = 
     bin_of = [list(CHROM_SIZES).index(chrom) * 2_000 + position // 200 for chrom, position in zip(gene_chrom, tss, strict=True)]
     order = np.argsort(bin_of)
     with create_dataset(path, assembly="tiny", annotation="tiny", code="", sources="{}") as file:
-        for column, text in {"id": [f"S{i}" for i in range(samples)], "donor": groups, "biosample": [""] * samples, "replicate_group": groups, "batch": [""] * samples}.items():
+        for column, text in {
+            "id": [f"S{i}" for i in range(samples)],
+            "donor": groups,
+            "biosample": [""] * samples,
+            "replicate_group": groups,
+            "batch": [""] * samples,
+        }.items():
             write_array(file, f"samples/{column}", text)
-        for column, text in {"id": [f"G{i}" for i in range(genes)], "symbol": [f"g{i}" for i in range(genes)], "chrom": gene_chrom, "strand": ["+-"[i % 2] for i in range(genes)]}.items():
+        for column, text in {
+            "id": [f"G{i}" for i in range(genes)],
+            "symbol": [f"g{i}" for i in range(genes)],
+            "chrom": gene_chrom,
+            "strand": ["+-"[i % 2] for i in range(genes)],
+        }.items():
             write_array(file, f"genes/{column}", text)
         write_array(file, "chromosomes/name", list(CHROM_SIZES))
         write_array(file, "chromosomes/size", np.array(list(CHROM_SIZES.values())))

@@ -83,7 +83,9 @@ def window_index(dataset: Dataset, position: np.ndarray, gene: np.ndarray, flank
     return np.where(inside, index, 0), inside
 
 
-def extract_windows(dataset: Dataset, position: np.ndarray, reference: tuple[np.ndarray, np.ndarray], flank_bp: int, bin_bp: int) -> np.ndarray:
+def extract_windows(
+    dataset: Dataset, position: np.ndarray, reference: tuple[np.ndarray, np.ndarray], flank_bp: int, bin_bp: int
+) -> np.ndarray:
     """Return (samples, genes, bins) uint8 codes of ± flank_bp around each gene's TSS, upstream first on the gene's own strand.
 
     Bins of `bin_bp` (a multiple of the stored width) hold the maximum of the stored ones. The bin of the TSS opens the second

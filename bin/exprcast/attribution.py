@@ -27,7 +27,9 @@ class Attribution(NamedTuple):
     completeness_error: np.ndarray  # (examples,) |sum of shares − (predicted − reference)|
 
 
-def integrated_gradients(model: nn.Module, examples: Examples, index: np.ndarray, output: int, fabric: Fabric, batch_size: int = 256) -> Attribution:
+def integrated_gradients(
+    model: nn.Module, examples: Examples, index: np.ndarray, output: int, fabric: Fabric, batch_size: int = 256
+) -> Attribution:
     """Return the shares of one output of these examples; the model's mode is put back as it was found."""
     was_training = model.training
     model.eval()
@@ -43,7 +45,9 @@ def integrated_gradients(model: nn.Module, examples: Examples, index: np.ndarray
     )
 
 
-def explain_batch(method: IntegratedGradients, model: nn.Module, examples: Examples, index: np.ndarray, output: int, fabric: Fabric) -> Attribution:
+def explain_batch(
+    method: IntegratedGradients, model: nn.Module, examples: Examples, index: np.ndarray, output: int, fabric: Fabric
+) -> Attribution:
     """Explain one batch; the inputs that are not explained are held fixed."""
     inputs, reference = fabric.to_device(examples.inputs(index)), fabric.to_device(examples.reference(index))
     names = examples.input_names
@@ -56,10 +60,17 @@ def explain_batch(method: IntegratedGradients, model: nn.Module, examples: Examp
 
     method.forward_func = forward
     shares = method.attribute(
-        tuple(inputs[i] for i in chosen), tuple(reference[i] for i in chosen), target=output, additional_forward_args=tuple(fixed), n_steps=STEPS, internal_batch_size=1024
+        tuple(inputs[i] for i in chosen),
+        tuple(reference[i] for i in chosen),
+        target=output,
+        additional_forward_args=tuple(fixed),
+        n_steps=STEPS,
+        internal_batch_size=1024,
     )
     with torch.no_grad():
         predicted, at_reference = (model(*values)[:, output].double().cpu().numpy() for values in (inputs, reference))
     total = sum(share.double().flatten(1).sum(dim=1) for share in shares).cpu().numpy()
     error = np.abs(total - (predicted - at_reference))
-    return Attribution({name: share.float().cpu().numpy() for name, share in zip(examples.explained, shares, strict=True)}, predicted, at_reference, error)
+    return Attribution(
+        {name: share.float().cpu().numpy() for name, share in zip(examples.explained, shares, strict=True)}, predicted, at_reference, error
+    )

@@ -137,7 +137,9 @@ def residual(axes: str, examples: Examples, mean: Fitted, index: np.ndarray) -> 
     return np.nan_to_num(examples.targets(index).numpy() - predict_mean(axes, examples, mean, index))
 
 
-def validation_losses(axes: str, examples: Examples, mean: Fitted, valid: np.ndarray, candidates: list[np.ndarray], centre: np.ndarray, scale: np.ndarray) -> np.ndarray:
+def validation_losses(
+    axes: str, examples: Examples, mean: Fitted, valid: np.ndarray, candidates: list[np.ndarray], centre: np.ndarray, scale: np.ndarray
+) -> np.ndarray:
     """Return each candidate's mean squared error over measured validation targets."""
     errors, counts = np.zeros(len(candidates)), 0
     for part in blocks(valid):
@@ -207,7 +209,9 @@ def predict_nearest(axes: str, examples: Examples, nearest: Fitted, index: np.nd
     if "column" in nearest:
         other = nearest["column"][column]
         same_sample = nearest["values"][row, other]
-        direct = np.where(np.isnan(direct), np.where(np.isnan(same_sample), nearest["values"][nearest["row"][row], other], same_sample), direct)
+        direct = np.where(
+            np.isnan(direct), np.where(np.isnan(same_sample), nearest["values"][nearest["row"][row], other], same_sample), direct
+        )
     return direct[:, None]
 
 

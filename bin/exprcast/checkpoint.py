@@ -34,7 +34,9 @@ def load_checkpoint(path: Path) -> dict:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        raise InputError(f"{path.name}: not a checkpoint that can be read safely ({type(error).__name__}); it is damaged or from elsewhere") from None
+        raise InputError(
+            f"{path.name}: not a checkpoint that can be read safely ({type(error).__name__}); it is damaged or from elsewhere"
+        ) from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(f"{path.name}: not an exprcast checkpoint")
     if content.get("format_version") != FORMAT_VERSION or set(content) != KEYS:

@@ -149,7 +149,9 @@ def check_layout(file: h5py.File, path: Path) -> None:
     if file.attrs.get("format") != FORMAT:
         raise InputError(f"{path.name}: this is not an exprcast dataset (its format attribute is {file.attrs.get('format')!r})")
     if file.attrs.get("format-version") != FORMAT_VERSION:
-        raise InputError(f"{path.name}: format version {file.attrs.get('format-version')}, this code reads {FORMAT_VERSION}; assemble it again")
+        raise InputError(
+            f"{path.name}: format version {file.attrs.get('format-version')}, this code reads {FORMAT_VERSION}; assemble it again"
+        )
     lacking = [key for key in REQUIRED if key not in file]
     if lacking:
         raise InputError(f"{path.name}: {', '.join(lacking)} is missing")
@@ -183,7 +185,9 @@ def check_values(file: h5py.File, path: Path) -> None:
         "folds/sample_role": lambda array: array.attrs["hold_out"] in HOLD_OUT and array.size > 0 and array[:].max() <= UNUSED,
         "folds/gene_role": lambda array: array.size > 0 and array[:].max() <= UNUSED,
         "tss/gene": lambda array: array.size > 0 and 0 <= array[:].min() and array[:].max() < len(file["genes/id"]),
-        "accessibility/indptr": lambda array: array[0] == 0 and array[-1] == len(file["accessibility/bin"]) and bool((np.diff(array[:]) >= 0).all()),
+        "accessibility/indptr": lambda array: (
+            array[0] == 0 and array[-1] == len(file["accessibility/bin"]) and bool((np.diff(array[:]) >= 0).all())
+        ),
         "accessibility/bin": lambda array: bins_fit(file),
     }
     for key, holds in rules.items():

@@ -109,7 +109,9 @@ def check_inputs(family: ModuleType, dataset: Dataset) -> None:
     if unit not in family.UNITS:
         raise InputError(f"{name} predicts {family.TARGET} in {' or '.join(family.UNITS)}; {dataset.path.name} has it in {unit}")
     if dataset.hold_out not in AXES[family.EXAMPLES]:
-        raise InputError(f"{name} has one example a {family.EXAMPLES[:-1]}: it can hold out {' or '.join(AXES[family.EXAMPLES])}, the dataset holds out {dataset.hold_out}")
+        raise InputError(
+            f"{name} has one example a {family.EXAMPLES[:-1]}: it can hold out {' or '.join(AXES[family.EXAMPLES])}, the dataset holds out {dataset.hold_out}"
+        )
 
 
 def example_roles(family: ModuleType, dataset: Dataset, fold: int) -> np.ndarray:

@@ -21,7 +21,9 @@ from exprcast.results import MODEL, History
 TEXT, LINE = "#010101", "#010102"
 PREDICTORS = {MODEL: "#010103", "mean": "#010104", "ridge": "#010105", "nearest": "#010106", "rule": "#010107"}
 OTHER = "#010108"
-PLACEHOLDERS = {TEXT: "currentColor", LINE: "var(--line)", OTHER: "var(--other)"} | {colour: f"var(--{name})" for name, colour in PREDICTORS.items()}
+PLACEHOLDERS = {TEXT: "currentColor", LINE: "var(--line)", OTHER: "var(--other)"} | {
+    colour: f"var(--{name})" for name, colour in PREDICTORS.items()
+}
 DENSITY = (70, 140, 235)  # a blue that shows on white and on black
 STYLE = {
     "svg.fonttype": "none", "text.parse_math": False, "font.size": 10.5, "axes.labelsize": 10.5, "xtick.labelsize": 10, "ytick.labelsize": 10, "legend.fontsize": 10,
@@ -100,7 +102,9 @@ def draw_density(name: str, predicted: np.ndarray, observed: np.ndarray, labels:
     return picture(name, paint, alt, caption)
 
 
-def draw_bars(name: str, ids: Sequence[str], model: np.ndarray, rule: np.ndarray, rule_name: str, label: str, alt: str, caption: str) -> Picture:
+def draw_bars(
+    name: str, ids: Sequence[str], model: np.ndarray, rule: np.ndarray, rule_name: str, label: str, alt: str, caption: str
+) -> Picture:
     """One bar a sample for the model, sorted, with a line across it for a baseline."""
     order = np.argsort(np.where(np.isnan(model), np.inf, -model), kind="stable")
 
@@ -132,7 +136,14 @@ def draw_histogram(name: str, values: dict[str, np.ndarray], labels: tuple[str, 
         edges = np.linspace(-1, 1, 41)
         for predictor, r in values.items():
             counts = np.histogram(r, edges)[0]
-            axes.stairs(counts, edges, color=colour(predictor), label=predictor, linewidth=2 if predictor == MODEL else 1.3, zorder=3 if predictor == MODEL else 2)
+            axes.stairs(
+                counts,
+                edges,
+                color=colour(predictor),
+                label=predictor,
+                linewidth=2 if predictor == MODEL else 1.3,
+                zorder=3 if predictor == MODEL else 2,
+            )
             if predictor == MODEL:
                 axes.stairs(counts, edges, fill=True, alpha=0.25, color=colour(MODEL))
         axes.axvline(0, color=TEXT, linewidth=0.8)
@@ -141,7 +152,9 @@ def draw_histogram(name: str, values: dict[str, np.ndarray], labels: tuple[str, 
     return picture(name, paint, alt, caption)
 
 
-def draw_curves(name: str, histories: Sequence[History], limits: tuple[float, float], alt: str, caption: str, size: str = "small") -> Picture:
+def draw_curves(
+    name: str, histories: Sequence[History], limits: tuple[float, float], alt: str, caption: str, size: str = "small"
+) -> Picture:
     """Training and validation loss by epoch; a restart after a collapse begins a new line."""
 
     def paint(axes: Axes) -> None:
@@ -183,7 +196,16 @@ def show_legend(axes: Axes) -> None:
     """Name each colour once, in one line above the picture, the model first."""
     named = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     order = sorted(named, key=lambda name: name != MODEL)
-    axes.legend([named[name] for name in order], order, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(order), borderpad=0, columnspacing=1, handlelength=1.2)
+    axes.legend(
+        [named[name] for name in order],
+        order,
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=len(order),
+        borderpad=0,
+        columnspacing=1,
+        handlelength=1.2,
+    )
 
 
 def say_empty(axes: Axes) -> None:

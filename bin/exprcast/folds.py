@@ -92,7 +92,9 @@ def validation_groups(candidates: list[str], sizes: Counter[str], total: int) ->
     return taken
 
 
-def make_folds(groups: list[str], chroms: list[str], hold_out: str, folds: int, gene_folds: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def make_folds(
+    groups: list[str], chroms: list[str], hold_out: str, folds: int, gene_folds: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Return sample_role (folds, samples) and gene_role (folds, genes); `both` crosses every sample fold with every gene fold."""
     sample_rng, gene_rng = (np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(2))
     if hold_out == "samples":
@@ -113,7 +115,9 @@ def refuse_small_folds(sample_role: np.ndarray, gene_role: np.ndarray) -> None:
     for what, roles in (("sample", sample_role), ("gene", gene_role)):
         for fold, row in enumerate(roles):
             if (row == TRAIN).sum() < 2:
-                raise InputError(f"fold {fold} would train on {(row == TRAIN).sum()} {what}(s); give more {what}s, or hold out less with --folds and --group_by")
+                raise InputError(
+                    f"fold {fold} would train on {(row == TRAIN).sum()} {what}(s); give more {what}s, or hold out less with --folds and --group_by"
+                )
 
 
 def combine_roles(sample_role: np.ndarray, gene_role: np.ndarray, hold_out: str) -> np.ndarray:

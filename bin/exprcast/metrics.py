@@ -139,7 +139,9 @@ def summarise(scores: Scores, seed: int) -> dict[str, Estimate]:
         "r_gene": bootstrap_mean(scores.r_gene, seed),
         "rho_gene": bootstrap_mean(scores.rho_gene, seed),
         "r_gene_dev": bootstrap_mean(scores.r_gene_dev, seed),
-        "r_gene_dev_min": Estimate(float(np.nanmin(scores.r_gene_dev)) if known_any(scores.r_gene_dev) else np.nan, n=len(scores.r_gene_dev)),
+        "r_gene_dev_min": Estimate(
+            float(np.nanmin(scores.r_gene_dev)) if known_any(scores.r_gene_dev) else np.nan, n=len(scores.r_gene_dev)
+        ),
         "r_sample_median": bootstrap_median(scores.r_sample, seed),
         "r_sample_positive": share(scores.r_sample > 0),
         "r_sample_significant": share(q < 0.05),

@@ -101,9 +101,16 @@ def breakable(name: str) -> Markup:
 def render_page(title: str, subtitle: str, verdicts: Sequence[Verdict], sections: Sequence[Section]) -> str:
     """Return the whole page as HTML."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update({"breakable": breakable, "drawing": lambda picture: Markup(picture.svg)})  # drawn by us, text in it escaped by matplotlib
-    environment.tests.update({kind.__name__.lower(): (lambda block, kind=kind: isinstance(block, kind)) for kind in (Text, Terms, Table, Cell)})
-    return environment.from_string(TEMPLATE).render(title=title, subtitle=subtitle, verdicts=verdicts, sections=sections, style=Markup(STYLE)) + "\n"
+    environment.filters.update(
+        {"breakable": breakable, "drawing": lambda picture: Markup(picture.svg)}
+    )  # drawn by us, text in it escaped by matplotlib
+    environment.tests.update(
+        {kind.__name__.lower(): (lambda block, kind=kind: isinstance(block, kind)) for kind in (Text, Terms, Table, Cell)}
+    )
+    return (
+        environment.from_string(TEMPLATE).render(title=title, subtitle=subtitle, verdicts=verdicts, sections=sections, style=Markup(STYLE))
+        + "\n"
+    )
 
 
 STYLE = """

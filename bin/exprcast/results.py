@@ -70,7 +70,9 @@ class Shares(NamedTuple):
 def read_scores(path: Path) -> Scores:
     """Return scores.tsv by family, predictor, against, metric and scope."""
     return {
-        tuple(row[key] for key in SCORE_KEY): Estimate(*(parse_number(row[name], path, line, name) for name in ("value", "low", "high", "n")))
+        tuple(row[key] for key in SCORE_KEY): Estimate(
+            *(parse_number(row[name], path, line, name) for name in ("value", "low", "high", "n"))
+        )
         for line, row in read_table(path, (*SCORE_KEY, "value", "low", "high", "n"))
     }
 
@@ -79,7 +81,9 @@ def read_units(path: Path, identifier: str, metric: str) -> Units:
     """Return one metric a sample (or gene) of samples.tsv (or genes.tsv)."""
     units: Units = {}
     for line, row in read_table(path, (identifier, "family", "predictor", metric)):
-        units.setdefault(row["family"], {}).setdefault(row["predictor"], {})[row[identifier]] = parse_number(row[metric], path, line, metric)
+        units.setdefault(row["family"], {}).setdefault(row["predictor"], {})[row[identifier]] = parse_number(
+            row[metric], path, line, metric
+        )
     return units
 
 
@@ -93,7 +97,9 @@ def read_predictions(path: Path) -> Predictions:
     with open_hdf5(path, "predictions") as file:
         lacking = [key for key in PREDICTION_KEYS if key not in file]
         if file.attrs.get("format") != "exprcast-predictions" or lacking:
-            raise InputError(f"{path.name}: not a file of predictions made by combine.py" + (f": {', '.join(lacking)} is missing" if lacking else ""))
+            raise InputError(
+                f"{path.name}: not a file of predictions made by combine.py" + (f": {', '.join(lacking)} is missing" if lacking else "")
+            )
         folds, seeds = file["folds"][:].tolist(), file["seeds"][:].tolist()
         status = file["status"].asstr()[:]
         observed = file["observed"][:]
@@ -106,7 +112,10 @@ def read_predictions(path: Path) -> Predictions:
             seeds=seeds,
             collapsed=[(fold, seed) for i, fold in enumerate(folds) for j, seed in enumerate(seeds) if status[i, j] == "collapsed"],
             tested=[tested for tested, _ in cells],
-            **{name: np.concatenate([values[k] for _, values in cells]) for k, name in enumerate(("predicted", "observed", "training_mean"))},
+            **{
+                name: np.concatenate([values[k] for _, values in cells])
+                for k, name in enumerate(("predicted", "observed", "training_mean"))
+            },
         )
 
 

@@ -42,7 +42,13 @@ PEAK_COLUMNS = {
     "sample": "sample", "rows": "rows in the file", "intervals": "intervals", "kept": "intervals kept", "excluded": "in excluded regions",
     "off_genome": "off the genome", "open_bins": "open bins", "open_share": "genome open", "median_width": "median width (bp)",
 }  # fmt: skip
-EXPRESSION_COLUMNS = {"sample": "sample", "total": "total", "detected": "genes detected", "detected_share": "share detected", "unit": "unit"}
+EXPRESSION_COLUMNS = {
+    "sample": "sample",
+    "total": "total",
+    "detected": "genes detected",
+    "detected_share": "share detected",
+    "unit": "unit",
+}
 BARS = ("kept", "open_share", "detected")
 MOST_SMALL_CURVES, MOST_CURVES = 12, 60
 ERROR_SHARE = 0.1  # shares that miss a change by more than this part of it do not add up
@@ -200,7 +206,13 @@ def leakage_section(leakage: list[list[str]], folds: int) -> Section:
     """What test and training parts share, in every fold."""
     rows = []
     for axis, shared, promised, sharing, names in leakage:
-        shares = Cell("not held out") if promised != "1" else Cell("nothing", kind="best") if sharing == "0" else Cell(f"in {sharing} of {folds} folds", kind="bad")
+        shares = (
+            Cell("not held out")
+            if promised != "1"
+            else Cell("nothing", kind="best")
+            if sharing == "0"
+            else Cell(f"in {sharing} of {folds} folds", kind="bad")
+        )
         rows.append([f"{axis}: {shared.replace('_', ' ')}", shares, names or "–"])
     text = "A score is honest only if what is tested was not seen in training under another name: the same donor, the same replicate group, a gene of the same chromosome."
     table = Table("Found on both sides, over all folds", ["", "shared by test and training", "which (the first ten)"], rows, words=(1, 2))
@@ -211,7 +223,11 @@ def quality_section(peaks: list[list[str]], expression: list[list[str]]) -> Sect
     """Per-sample quality of peaks and of expression."""
     tables = (("Peaks", PEAK_COLUMNS, peaks), ("Expression", EXPRESSION_COLUMNS, expression))
     blocks = [quality_table(title, columns, sorted(rows)) for title, columns, rows in tables if rows]
-    return Section("quality", "Quality of each sample", blocks or [Text("No counts of peaks or of expression were given: the run began from a finished dataset.")])
+    return Section(
+        "quality",
+        "Quality of each sample",
+        blocks or [Text("No counts of peaks or of expression were given: the run began from a finished dataset.")],
+    )
 
 
 def quality_table(title: str, columns: dict[str, str], rows: list[list[str]]) -> Table:
@@ -239,8 +255,14 @@ def attribution_section(shares: Sequence[Shares]) -> Section:
         return Section("attribution", "What predictions rest on", [Text("No attributions were given.")])
     names = ("family", "fold", "seed", "method")
     order = sorted(shares, key=lambda s: [str(s.facts.get(name, "")).zfill(6) for name in names])
-    rows = [[*(str(s.facts.get(name, "")) for name in names), f"{s.examples:,}", number(s.change), number(s.completeness_error, 2)] for s in order]
-    pictures = [distance_picture(family, list(group)) for family, group in groupby([s for s in order if s.mean_share is not None], key=lambda s: str(s.facts.get("family", "")))]
+    rows = [
+        [*(str(s.facts.get(name, "")) for name in names), f"{s.examples:,}", number(s.change), number(s.completeness_error, 2)]
+        for s in order
+    ]
+    pictures = [
+        distance_picture(family, list(group))
+        for family, group in groupby([s for s in order if s.mean_share is not None], key=lambda s: str(s.facts.get("family", "")))
+    ]
     head = [*names, "examples explained", "mean change of the prediction", "largest error of the sum"]
     return Section("attribution", "What predictions rest on", [
         Text("A share is what one piece of the input adds to a prediction, compared with a reference input. The shares must add up to the change from the reference."),
@@ -255,7 +277,9 @@ def adding_up(shares: Sequence[Shares]) -> Text:
     worst = max((s for s in shares if not np.isnan(s.completeness_error)), key=lambda s: s.completeness_error, default=None)
     if worst is None:
         return Text("Whether they do was not recorded.")
-    said = f"they miss it by at most {number(worst.completeness_error, 2)}, where predictions change by {number(worst.change, 2)} on average."
+    said = (
+        f"they miss it by at most {number(worst.completeness_error, 2)}, where predictions change by {number(worst.change, 2)} on average."
+    )
     fine = worst.completeness_error <= ERROR_SHARE * worst.change
     return Text(f"They do: {said}" if fine else f"They do not: {said} Read the picture with care.", "" if fine else "warn")
 
@@ -268,7 +292,9 @@ def distance_picture(family: str, shares: list[Shares]) -> Picture:
     near = mean[np.abs(distance_bp) <= 10_000].sum() / mean.sum() if mean.sum() > 0 else np.nan
     caption = f"{family}: mean |share| of a bin over {sum(s.examples for s in alike):,} examples; {number(100 * near, 2)} % of all lies within 10 kb of the TSS."
     unit = str(shares[0].facts.get("unit", "the unit predicted"))
-    return draw_distance(f"{family} distance", distance_bp, mean, unit, f"Mean absolute share against distance to the TSS, {family}", caption)
+    return draw_distance(
+        f"{family} distance", distance_bp, mean, unit, f"Mean absolute share against distance to the TSS, {family}", caption
+    )
 
 
 def provenance_section(versions: dict[str, list[str]], parameters: dict[str, object], code: str, shares: Sequence[Shares]) -> Section:

@@ -91,11 +91,16 @@ def fit(make_model: type, examples: Examples, train: np.ndarray, valid: np.ndarr
         result = fit_once(make_model, examples, train, valid, config, seed + 1000 * attempt, fabric)
         if result.status == "trained":
             return result
-        log.warning(f"seed {result.seed}: COLLAPSED, the predictions do not depend on the input" + ("; starting again" if attempt < RESTARTS else ""))
+        log.warning(
+            f"seed {result.seed}: COLLAPSED, the predictions do not depend on the input"
+            + ("; starting again" if attempt < RESTARTS else "")
+        )
     return result
 
 
-def fit_once(make_model: type, examples: Examples, train: np.ndarray, valid: np.ndarray, config: Settings, seed: int, fabric: "Fabric") -> Fit:
+def fit_once(
+    make_model: type, examples: Examples, train: np.ndarray, valid: np.ndarray, config: Settings, seed: int, fabric: "Fabric"
+) -> Fit:
     """Train with one seed."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
@@ -115,14 +120,22 @@ def fit_once(make_model: type, examples: Examples, train: np.ndarray, valid: np.
         if valid_loss < best_loss:
             best, best_loss, best_epoch = copy.deepcopy(model.state_dict()), valid_loss, epoch
         status = "collapsed" if spread < COLLAPSE_RATIO or math.isnan(valid_loss) else "trained"
-        if (status == "collapsed" and epoch >= config.collapse_patience) or (best_loss < math.inf and epoch - best_epoch >= config.patience):
+        if (status == "collapsed" and epoch >= config.collapse_patience) or (
+            best_loss < math.inf and epoch - best_epoch >= config.patience
+        ):
             break
     log.info(f"seed {seed}: {len(history)} epochs, best validation loss {best_loss:.4f}, spread {history[-1]['spread']:.3f}")
     return Fit({name: value.cpu() for name, value in best.items()}, history, status, seed)
 
 
 def train_epoch(
-    model: nn.Module, examples: Examples, order: np.ndarray, config: Settings, optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler, fabric: "Fabric"
+    model: nn.Module,
+    examples: Examples,
+    order: np.ndarray,
+    config: Settings,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    fabric: "Fabric",
 ) -> float:
     """Take one step a batch in the given order; return the mean training loss."""
     model.train()
@@ -160,5 +173,8 @@ def validate(model: nn.Module, examples: Examples, index: np.ndarray, batch_size
 def predict(model: nn.Module, examples: Examples, index: np.ndarray, batch_size: int, fabric: "Fabric") -> torch.Tensor:
     """Return (index, outputs) float32 predictions on the CPU; the model is left in evaluation mode."""
     model.eval()
-    parts = [model(*fabric.to_device(examples.inputs(index[start : start + batch_size]))).float().cpu() for start in range(0, len(index), batch_size)]
+    parts = [
+        model(*fabric.to_device(examples.inputs(index[start : start + batch_size]))).float().cpu()
+        for start in range(0, len(index), batch_size)
+    ]
     return torch.cat(parts) if parts else torch.empty(0, 1)

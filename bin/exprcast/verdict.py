@@ -8,7 +8,11 @@ from exprcast.results import MODEL, Predictions, Scores
 
 JUDGED_BY = "r_gene_dev"
 POOLED = "pooled"
-QUESTION = {"samples": "how expression differs between samples", "samples×genes": "how expression differs between samples", "genes": "how expression differs between genes"}
+QUESTION = {
+    "samples": "how expression differs between samples",
+    "samples×genes": "how expression differs between samples",
+    "genes": "how expression differs between genes",
+}
 MOST_NAMED = 6
 
 
@@ -42,9 +46,7 @@ def make_verdict(scores: Scores, predictions: Predictions, leakage: list[list[st
     own = estimate(scores, family, MODEL, JUDGED_BY)
     question = QUESTION.get(predictions.axes, QUESTION["samples"])
     if best is None or kind == "unknown":
-        sentence = (
-            f"{family} cannot be judged: its predictions are missing or do not differ from the training mean, so they have no correlation (r_gene_dev {number(own.value, 2)})."
-        )
+        sentence = f"{family} cannot be judged: its predictions are missing or do not differ from the training mean, so they have no correlation (r_gene_dev {number(own.value, 2)})."
         return Verdict("unknown", sentence, [], warnings)
     rule, gain = estimate(scores, family, best, JUDGED_BY), estimate(scores, family, MODEL, JUDGED_BY, best)
     numbers = f"(r_gene_dev {number(own.value, 2)}; best rule, {rule_name(best)}: {number(rule.value, 2)}; gain {number(gain.value, 2)}, {interval_text(gain)})"
@@ -54,7 +56,11 @@ def make_verdict(scores: Scores, predictions: Predictions, leakage: list[list[st
         "undecided": f"Whether {family} predicts {question} better than the best simple rule is undecided: {undecided_because(gain)} {numbers}.",
     }
     rule_text = f"best simple rule: {rule_name(best)}" + (", no correlation, counts as 0" if np.isnan(rule.value) else "")
-    tiles = [(number(own.value, 2), f"r_gene_dev of {family}"), (number(rule.value, 2), rule_text), (number(gain.value, 2), f"gain, {interval_text(gain)}")]
+    tiles = [
+        (number(own.value, 2), f"r_gene_dev of {family}"),
+        (number(rule.value, 2), rule_text),
+        (number(gain.value, 2), f"gain, {interval_text(gain)}"),
+    ]
     return Verdict(kind, words[kind], tiles, warnings)
 
 
@@ -80,7 +86,9 @@ def collapse_warning(predictions: Predictions) -> list[str]:
     if not predictions.collapsed:
         return []
     total = len(predictions.folds) * len(predictions.seeds)
-    named = ", ".join(f"fold {fold} seed {seed}" for fold, seed in predictions.collapsed[:MOST_NAMED]) + (", …" if len(predictions.collapsed) > MOST_NAMED else "")
+    named = ", ".join(f"fold {fold} seed {seed}" for fold, seed in predictions.collapsed[:MOST_NAMED]) + (
+        ", …" if len(predictions.collapsed) > MOST_NAMED else ""
+    )
     return [f"COLLAPSED in {len(predictions.collapsed)} of {total} trainings ({named}): those predictions do not depend on the input."]
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Hold the results of a simulated run against its truth: the oracle's correlation, ridge, and the bins that were planted.
 
-    tests/bench/demo_floors.py results        one line a floor: name, measured, floor; exit status 1 if one is missed
+tests/bench/demo_floors.py results        one line a floor: name, measured, floor; exit status 1 if one is missed
 """
 
 import csv
@@ -20,7 +20,11 @@ from exprcast.tables import read_matrix, strip_version  # noqa: E402
 def median_r_sample(results: Path, predictor: str) -> float:
     """Return the pooled median over genes of one predictor's r_sample."""
     with (results / "scores.tsv").open() as file:
-        rows = [row for row in csv.DictReader(file, delimiter="\t") if row["predictor"] == predictor and not row["against"] and row["scope"] == "pooled"]
+        rows = [
+            row
+            for row in csv.DictReader(file, delimiter="\t")
+            if row["predictor"] == predictor and not row["against"] and row["scope"] == "pooled"
+        ]
     return float(next(row["value"] for row in rows if row["metric"] == "r_sample_median"))
 
 
@@ -29,7 +33,9 @@ def oracle_r_sample(results: Path) -> float:
     oracle, observed = (read_matrix(results / "tables" / name) for name in ("oracle.tsv.gz", "expression.tsv.gz"))
     gene = {strip_version(name): i for i, name in enumerate(observed.rows)}
     sample = {name: i for i, name in enumerate(observed.columns)}
-    measured = np.log2(1 + observed.values[np.ix_([gene[strip_version(name)] for name in oracle.rows], [sample[name] for name in oracle.columns])])
+    measured = np.log2(
+        1 + observed.values[np.ix_([gene[strip_version(name)] for name in oracle.rows], [sample[name] for name in oracle.columns])]
+    )
     return float(np.nanmedian(pearson(oracle.values, measured, axis=1)))
 
 
@@ -40,7 +46,11 @@ def planted_share(results: Path) -> tuple[float, int]:
     open the bin beside its summit's too.
     """
     with (results / "tables/truth.tsv").open() as file:
-        planted = {row["gene"]: int(row["distance_bp"]) for row in csv.DictReader(file, delimiter="\t") if row["kind"] == "planted" and row["single"] == "yes"}
+        planted = {
+            row["gene"]: int(row["distance_bp"])
+            for row in csv.DictReader(file, delimiter="\t")
+            if row["kind"] == "planted" and row["single"] == "yes"
+        }
     total: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(1))
     for path in sorted((results / "attributions").glob("*.h5")):
         with h5py.File(path) as file:

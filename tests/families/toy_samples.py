@@ -26,7 +26,10 @@ def signals(dataset):
 
 def prepare(dataset, rows, config):
     values = np.log2(1 + dataset.array(TARGET))[rows.samples]
-    return {"input_mean": torch.from_numpy(signals(dataset)[rows.samples].mean(axis=0)), "output_mean": torch.from_numpy(values.mean(axis=0))}
+    return {
+        "input_mean": torch.from_numpy(signals(dataset)[rows.samples].mean(axis=0)),
+        "output_mean": torch.from_numpy(values.mean(axis=0)),
+    }
 
 
 class Examples:

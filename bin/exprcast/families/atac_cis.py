@@ -55,7 +55,9 @@ PRESETS = {"default": {}, "quick": {"epochs": 4, "channels": 4, "hidden": 16}}
 def prepare(dataset: Dataset, rows: Rows, config: Config) -> dict:
     """Learn from training samples: the quantile reference, each gene's TSS, the average window; from training pairs: gene means."""
     if config.bin_bp % dataset.bin_bp or config.flank_bp % config.bin_bp:
-        raise InputError(f"atac_cis: bins of {config.bin_bp} bp and a flank of {config.flank_bp} bp are not multiples of the dataset's {dataset.bin_bp} bp")
+        raise InputError(
+            f"atac_cis: bins of {config.bin_bp} bp and a flank of {config.flank_bp} bp are not multiples of the dataset's {dataset.bin_bp} bp"
+        )
     reference = quantile_reference(dataset, rows.samples)
     tss = choose_tss(dataset, rows.samples, reference)
     windows = extract_windows(dataset, tss, reference, config.flank_bp, config.bin_bp)
@@ -182,7 +184,10 @@ def rule_features(examples: Examples, index: np.ndarray) -> np.ndarray:
 def fit_rule(examples: Examples, train: np.ndarray) -> dict[str, np.ndarray]:
     """Fit the decayed sums to training deviations by least squares; a gene never seen gets the mean of all levels."""
     fallback = np.float64(np.nanmean(examples.level))
-    blocks = [(rule_features(examples, part), examples.targets(part).numpy()[:, 0] - known_level(examples, part, fallback)) for part in np.array_split(train, max(1, len(train) // 50_000))]
+    blocks = [
+        (rule_features(examples, part), examples.targets(part).numpy()[:, 0] - known_level(examples, part, fallback))
+        for part in np.array_split(train, max(1, len(train) // 50_000))
+    ]
     measured = [~np.isnan(y) for _, y in blocks]
     gram = sum(x[m].T.astype(np.float64) @ x[m] for (x, _), m in zip(blocks, measured, strict=True))
     moment = sum(x[m].T.astype(np.float64) @ y[m] for (x, y), m in zip(blocks, measured, strict=True))

@@ -1,0 +1,150 @@
+"""Runs of the real pipeline: one copy of the project, one small cohort and one finished run that the tests share."""
+
+import csv
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LIMIT_S = 900  # of one run, on a machine that does other things, too
+
+
+class Run(NamedTuple):
+    """What a finished Nextflow left: its exit status, all that it printed, and its folder of results."""
+
+    status: int
+    text: str
+    results: Path
+
+    @property
+    def tasks(self) -> list[dict[str, str]]:
+        """Return the rows of the trace: process, tag, status …"""
+        with (self.results / "pipeline_info/trace.txt").open() as file:
+            return list(csv.DictReader(file, delimiter="\t"))
+
+    def processes(self, status: str) -> set[str]:
+        """Return the names (without the stage) of the processes that have a task of this status."""
+        return {row["process"].split(":")[-1] for row in self.tasks if row["status"] == status}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All in one group: on two cores a second Nextflow beside the first gains nothing, and the shared run is made once."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.engine)
+            item.add_marker(pytest.mark.xdist_group("engine"))
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Copy the project, so that tests can edit code and nobody's work disturbs theirs."""
+    folder = tmp_path_factory.mktemp("project") / "exprcast"
+    leave_out = shutil.ignore_patterns("__pycache__")
+    for name in ("modules", "bin", "envs"):
+        shutil.copytree(ROOT / name, folder / name, ignore=leave_out)
+    for name in ("main.nf", "nextflow.config", "nextflow_schema.json"):
+        shutil.copy2(ROOT / name, folder / name)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def nextflow(project: Path) -> Callable[..., subprocess.CompletedProcess]:
+    """Return a function that calls the project's launcher in a folder, within a time limit."""
+
+    def call(folder: Path, *words: object, **environment: str) -> subprocess.CompletedProcess:
+        command = [str(project / "envs/nextflow/nextflow"), *map(str, words)]
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=os.environ | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            text, _ = process.communicate(timeout=LIMIT_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+        return subprocess.CompletedProcess(command, process.returncode, text)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def pipeline(nextflow: Callable[..., subprocess.CompletedProcess], project: Path) -> Callable[..., Run]:
+    """Return a function that runs the pipeline in a folder; the folder keeps the work of earlier runs there for -resume."""
+
+    def run(folder: Path, *words: object, outdir: str = "results", **environment: str) -> Run:
+        finished = nextflow(folder, "run", project, "-ansi-log", "false", *words, "--outdir", outdir, **environment)
+        return Run(finished.returncode, finished.stdout, folder / outdir)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make the files that a user would give; the same cohort as that of -profile test."""
+    folder = tmp_path_factory.mktemp("user") / "cohort"
+    sizes = ("--samples", "8", "--genes", "40", "--seed", "1")
+    subprocess.run([sys.executable, ROOT / "bin/simulate_cohort.py", *sizes, "--out", folder], check=True, timeout=LIMIT_S)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def words() -> Callable[..., list[str]]:
+    """Return a function that makes the command line for a folder of such files, in place of a simulation."""
+
+    def make(folder: Path, **files: str) -> list[str]:
+        usual = {"samples": "samples.csv", "gene_table": "genes.tsv", "chrom_sizes": "chrom.sizes"}
+        files = usual | {"expression": "expression.tsv.gz"} | files
+        named = [word for name, file in files.items() for word in (f"--{name}", str(folder / file))]
+        return ["-profile", "test", "--simulate", "false", *named]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tables(cohort: Path, words: Callable[..., list[str]]) -> list[str]:
+    """Return the command line of the shared run."""
+    return words(cohort)
+
+
+@pytest.fixture(scope="session")
+def launch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make the folder of the shared run."""
+    return tmp_path_factory.mktemp("launch")
+
+
+@pytest.fixture(scope="session")
+def base(pipeline: Callable[..., Run], launch: Path, tables: list[str]) -> Run:
+    """Run the pipeline on the cohort's files, from the first task to the report."""
+    run = pipeline(launch, *tables)
+    assert run.status == 0, run.text
+    return run
+
+
+@pytest.fixture(scope="session")
+def changed() -> Callable[..., AbstractContextManager[None]]:
+    """Return a context in which a file has another text."""
+
+    @contextmanager
+    def change(path: Path, text: str) -> Iterator[None]:
+        before = path.read_text()
+        path.write_text(text)
+        try:
+            yield
+        finally:
+            path.write_text(before)
+
+    return change

@@ -1,0 +1,54 @@
+"""Which tasks run again after an edit: proved with stubs, whose hashes take in the same fingerprints of the code."""
+
+import pytest
+
+BEFORE_THE_DATASET = {"SIMULATE_COHORT", "WRITE_SAMPLE_TABLE", "MAKE_GENE_TABLE", "COLLECT_EXPRESSION", "BIN_PEAKS"}
+MODELS = {"TRAIN", "FIT_BASELINES", "PREDICT", "ATTRIBUTE"}
+
+
+@pytest.fixture(scope="module")
+def stubs(pipeline, tmp_path_factory):
+    """Run all stubs in a folder and return it."""
+    folder = tmp_path_factory.mktemp("stubs")
+    run = pipeline(folder, "-profile", "test", "-stub")
+    assert run.status == 0, run.text
+    assert (run.results / "report.html").exists()
+    return folder
+
+
+@pytest.fixture
+def rerun_after(stubs, project, pipeline, changed):
+    """Return a function that says which processes run again when a comment is added to a file of bin/."""
+
+    def rerun(name):
+        edited = project / "bin" / name
+        with changed(edited, edited.read_text() + "# an edit\n"):
+            run = pipeline(stubs, "-profile", "test", "-stub", "-resume")
+        assert run.status == 0, run.text
+        return run.processes("COMPLETED")
+
+    return rerun
+
+
+def test_stubs_run_with_the_strict_parser(pipeline, tmp_path):
+    run = pipeline(tmp_path, "-profile", "test", "-stub", NXF_SYNTAX_PARSER="v2")
+    assert run.status == 0, run.text
+    assert (run.results / "report.html").exists()
+
+
+def test_edit_of_the_training_loop_trains_again_and_bins_nothing(rerun_after):
+    again = rerun_after("exprcast/training.py")
+    assert again >= MODELS and not again & (BEFORE_THE_DATASET | {"ASSEMBLE_DATASET", "LIST_FOLDS"})
+
+
+def test_edit_of_attributions_trains_nothing(rerun_after):
+    assert rerun_after("exprcast/attribution.py") == {"ATTRIBUTE", "REPORT"}
+
+
+def test_edit_of_a_family_runs_its_models_again(rerun_after):
+    again = rerun_after("exprcast/families/atac_cis.py")
+    assert again >= MODELS and not again & (BEFORE_THE_DATASET | {"ASSEMBLE_DATASET", "LIST_FOLDS"})
+
+
+def test_edit_of_the_report_draws_the_report_again(rerun_after):
+    assert rerun_after("report.py") == {"REPORT"}

@@ -1,0 +1,144 @@
+"""The pipeline from files to report: what it leaves, that the same comes out again, and what -resume takes from the last time."""
+
+import csv
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from exprcast.dataset import TEST, Dataset
+from exprcast.tables import read_matrix, read_table
+
+FAMILY = "atac_cis"
+SAME_BYTES = (
+    "dataset.h5",
+    "predictions/atac_cis.h5",
+    "predictions/atac_cis.tsv.gz",
+    "scores.tsv",
+    "checkpoints/atac_cis.fold0.seed1.pt",
+    "attributions/atac_cis.fold1.seed1.h5",
+)
+
+
+def rows_of(path: Path, *columns: str) -> list[dict[str, str]]:
+    return [row for _, row in read_table(path, columns)]
+
+
+def test_dataset_holds_the_samples_and_genes_that_came_in(base, cohort):
+    dataset = Dataset(base.results / "dataset.h5")
+    assert len(dataset.samples) == 8 and len(dataset.genes) == 40 and dataset.n_folds == 2
+    assert dataset.unit("expression/gene") == "tpm" and dataset.bin_bp == 200
+    given = read_matrix(cohort / "expression.tsv.gz")
+    ids = [row.split(".")[0] for row in given.rows]
+    expected = given.values[ids.index(dataset.genes[5]), given.columns.index(dataset.samples[3])]
+    assert dataset.array("expression/gene")[3, 5] == pytest.approx(expected, rel=1e-6)
+    assert dataset.file.attrs["assembly"] == "simulated" and len(dataset.file.attrs["code"]) == 32
+
+
+def test_predictions_cover_every_sample_and_gene(base):
+    with h5py.File(base.results / f"predictions/{FAMILY}.h5") as file:
+        tested = file["role"][:] == TEST
+        assert (tested.sum(axis=0) == 1).all()  # each cell in just one fold
+        assert np.isfinite(file["predicted"][:].mean(axis=1)[tested]).all()
+    assert len(rows_of(base.results / f"predictions/{FAMILY}.tsv.gz", "row", "column", "model")) == 8 * 40
+
+
+def test_checkpoints_are_listed_with_their_fold_and_seed(base):
+    with (base.results / "checkpoints/checkpoints.csv").open() as file:
+        listed = list(csv.DictReader(file))
+    assert [(row["family"], row["preset"], row["fold"], row["seed"]) for row in listed] == [
+        (FAMILY, "quick", "0", "1"),
+        (FAMILY, "quick", "1", "1"),
+    ]
+    assert {row["checkpoint"] for row in listed} == {path.name for path in (base.results / "checkpoints").glob("*.pt")}
+
+
+def test_attributions_are_there_for_every_checkpoint(base):
+    for fold in (0, 1):
+        with h5py.File(base.results / f"attributions/{FAMILY}.fold{fold}.seed1.h5") as file:
+            assert len(set(file["column"].asstr()[:])) == 5  # attribution_genes of the profile
+            assert file.attrs["completeness_error_max"] < 0.05
+
+
+def test_tables_are_complete(base):
+    tables = base.results / "tables"
+    assert [row["id"] for row in rows_of(tables / "samples.tsv", "id", "donor")] == sorted(Dataset(base.results / "dataset.h5").samples)
+    assert len(rows_of(tables / "genes.tsv", "id")) == 40 == len(rows_of(tables / "tss.tsv", "gene"))
+    assert len(list((tables / "peaks").glob("*.peaks.tsv"))) == 8 and len(list((tables / "histories").glob("*.history.tsv"))) == 2
+    for name in ("sample_scores.tsv", "gene_scores.tsv", "leakage.tsv", "lost_ids.tsv", "expression_stats.tsv", "expression.tsv.gz"):
+        assert (tables / name).stat().st_size > 0, name
+
+
+def test_leakage_says_what_the_grouping_left(base):
+    shared = {row["shared"]: row["folds_with_sharing"] for row in rows_of(base.results / "tables/leakage.tsv", "shared")}
+    assert shared["donor"] == shared["replicate_group"] == "0"  # held out together
+    assert shared["biosample"] != "0"  # left out of --group_by by the profile, and said so
+
+
+def test_scores_and_report_show_the_model_beside_its_baselines(base):
+    scores = rows_of(base.results / "scores.tsv", "family", "predictor", "metric", "value")
+    assert {row["predictor"] for row in scores} >= {"model", "mean", "ridge", "nearest", "rule"}
+    assert all(-1 <= float(row["value"]) <= 1 for row in scores if row["metric"] == "r_gene")
+    page = (base.results / "report.html").read_text()
+    assert FAMILY in page and page.rstrip().endswith("</html>")
+
+
+def test_trace_and_closing_line(base):
+    assert base.processes("COMPLETED") >= {"BIN_PEAKS", "ASSEMBLE_DATASET", "TRAIN", "REPORT"}
+    assert f"The report: {base.results}/report.html" in base.text
+    for name in ("timeline.html", "report.html", "dag.html"):
+        assert (base.results / "pipeline_info" / name).stat().st_size > 0
+
+
+def test_second_run_takes_every_task_from_the_first(base, pipeline, launch, tables):
+    again = pipeline(launch, *tables, "-resume", outdir="resumed")
+    assert again.status == 0, again.text
+    assert again.processes("CACHED") == base.processes("COMPLETED") and len(again.tasks) == len(base.tasks)
+    assert {row["status"] for row in again.tasks} == {"CACHED"}
+    for name in SAME_BYTES:
+        assert (again.results / name).read_bytes() == (base.results / name).read_bytes(), name
+
+
+def test_order_of_the_samplesheet_does_not_matter(base, pipeline, launch, tables, cohort, changed):
+    header, *rows = (cohort / "samples.csv").read_text().splitlines()
+    with changed(cohort / "samples.csv", "\n".join([header, *reversed(rows)]) + "\n"):
+        again = pipeline(launch, *tables, "-resume", outdir="reordered")
+    assert again.status == 0, again.text
+    assert {row["status"] for row in again.tasks} == {"CACHED"}, again.text
+
+
+def test_simulation_from_scratch_elsewhere_gives_the_same_bytes(base, pipeline, tmp_path):
+    """The files of the shared run are this simulation's, so all that follows must be the same."""
+    again = pipeline(tmp_path, "-profile", "test")
+    assert again.status == 0, again.text
+    for name in SAME_BYTES:
+        assert (again.results / name).read_bytes() == (base.results / name).read_bytes(), name
+    assert {"truth.tsv", "oracle.tsv.gz"} <= {path.name for path in (again.results / "tables").iterdir()}
+
+
+def test_a_dataset_starts_at_the_models(base, pipeline, tmp_path):
+    run = pipeline(tmp_path, "-profile", "test", "--simulate", "false", "--dataset", base.results / "dataset.h5", "--attribution_genes", 0)
+    assert run.status == 0, run.text
+    assert run.processes("COMPLETED") == {
+        "LIST_FOLDS",
+        "TRAIN",
+        "FIT_BASELINES",
+        "PREDICT",
+        "COMBINE",
+        "EVALUATE",
+        "REPORT",
+        "WRITE_PARAMETERS",
+    }
+    assert (run.results / "scores.tsv").read_bytes() == (base.results / "scores.tsv").read_bytes()
+    assert not (run.results / "dataset.h5").exists()  # it has not been made here
+
+
+def test_report_knows_parameters_and_versions(base):
+    parameters, versions = (
+        {row["hash"]: row["workdir"] for row in base.tasks if row["process"].endswith(name)} for name in ("WRITE_PARAMETERS", "TRAIN")
+    )
+    written = json.loads(next(Path(folder) / "parameters.json" for folder in parameters.values()).read_text())
+    assert written["families"] == f"{FAMILY}:quick" and written["folds"] == 2 and "outdir" not in written
+    assert json.loads(next(Path(folder) / "versions.json" for folder in versions.values()).read_text())["torch"]
