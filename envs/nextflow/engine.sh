@@ -82,8 +82,8 @@ first_start() (
 
 # Become the bundled engine (by exec, so that a signal to the launcher reaches it).
 start_engine() {
-    # Nextflow's own launcher has the first option too: a head process lives too short for the second compiler.
-    local package java java_options=(-XX:TieredStopAtLevel=1)
+    # Made for a quick start: a head process lives too short for the second compiler, and needs no parallel garbage collector.
+    local package java java_options=(-XX:TieredStopAtLevel=1 -XX:+UseSerialGC)
     # An archive that another Java made is passed over; without -Xlog:disable, with a complaint.
     [ ! -e "$engine/classes.jsa" ] || java_options+=(-Xlog:disable -XX:SharedArchiveFile="$engine/classes.jsa")
 

@@ -1,0 +1,50 @@
+"""The demo against its truth; and ten blood populations from public files to a report, where those files are at hand."""
+
+import csv
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BLOOD = ROOT / "../shared/data/atac/blood_hg19"
+sys.path.insert(0, str(ROOT / "tests/bench"))
+from demo_floors import floors  # noqa: E402
+
+
+def gib(text: str) -> float:
+    """Return the trace's "1.2 GB" as GiB."""
+    number, unit = text.split()
+    return float(number) / {"KB": 2**20, "MB": 2**10, "GB": 1}[unit]
+
+
+def test_demo_meets_its_floors(pipeline, tmp_path):
+    run = pipeline(tmp_path, "-profile", "demo")
+    assert run.status == 0, run.text
+    for name, measured, floor in floors(run.results):
+        assert measured >= floor, f"{name}: {measured:.3f}, asked for {floor:.3f}"
+    largest = max(gib(row["peak_rss"]) for row in run.tasks if row["peak_rss"] not in ("-", "0"))
+    assert 2 * largest + 1 <= 4, f"two tasks of {largest:.2f} GiB beside Nextflow's one are more than 4 GiB"
+
+
+def test_blood_from_public_files_to_a_report(pipeline, tmp_path):
+    """The README's command, with a small network: its wiring and its baselines are those of the full run."""
+    if not BLOOD.is_dir():
+        pytest.skip(f"the blood data are not at {BLOOD}")
+    files = {
+        "samples": ROOT / "tests/blood/samples.csv",
+        "gene_table": BLOOD / "refGene_hg19_TSS.bed.gz",
+        "chrom_sizes": ROOT / "tests/blood/hg19.chrom.sizes",
+        "expression": BLOOD / "rna_counts.tsv.gz",
+    }
+    words = [word for name, path in files.items() for word in (f"--{name}", path)]
+    how = ["--expression_unit", "counts", "--duplicate_genes", "sum", "--folds", "0", "--assembly", "hg19", "--families", "atac_cis:quick"]
+    run = pipeline(tmp_path, "-profile", "local", *words, *how, "--attribution_genes", "20")
+    assert run.status == 0, run.text
+    assert len([row for row in run.tasks if row["process"].endswith(":TRAIN")]) == 8, "each group is held out once"
+    with (run.results / "scores.tsv").open() as file:
+        scores = {(row["predictor"], row["metric"]): row["value"] for row in csv.DictReader(file, delimiter="\t") if row["scope"] == "pooled" and not row["against"]}
+    assert scores["mean", "r_gene_dev"] == "NA" and float(scores["mean", "r_gene"]) > 0.8
+    assert float(scores["nearest", "r_gene_dev"]) > 0.4, "copying the nearest population is hard to beat"
+    assert float(scores["model", "r_gene_dev"]) > 0.15
+    assert "GMP-A" in (run.results / "report.html").read_text()
