@@ -26,7 +26,7 @@ lint:    ## Check the style of Python and Nextflow code.
 	@for file in main.nf modules/*.nf; do envs/nextflow/nextflow lint $$file || { echo "lint: a warning or an error in $$file"; exit 1; }; done
 
 bench:   ## Measure speed and memory.
-	$(in_env) python -m pytest tests/bench -s
+	$(in_env) python -m pytest -s tests/bench/bench_*.py
 
 clean:   ## Remove work/, results/ and Nextflow's records of past runs.
 	rm -rf work results .nextflow .nextflow.log*

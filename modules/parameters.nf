@@ -69,7 +69,7 @@ def wrongValue(name, value, rule) {
     if ((least != null && value < least) || (most != null && value > most)) {
         return ["--${name} ${value}: from ${least} to ${most} is possible"]
     }
-    rule.format ==~ /file-path.*/ ? asFiles(value, rule.format).findAll { path -> !path.exists() }.collect { path -> "--${name}: file not found: ${path}" } : []
+    rule.format ==~ /file-path.*/ ? asFiles(value, rule.format).collect { path -> wrongPath(path) }.findAll().collect { problem -> "--${name}: ${problem}" } : []
 }
 
 // Return what is wrong with the way in: exactly one of tables, dataset and simulation is needed, and tables are needed all four.
@@ -103,6 +103,14 @@ def splitFamilies(families) {
 // Return a path, never a glob; relative ones count from the folder where Nextflow was started.
 def asFile(text) {
     file(text, glob: false)
+}
+
+// Return what is wrong with a file that a task will read, or null. Nextflow does not quote some characters for the shell.
+def wrongPath(path) {
+    if (path.toString() =~ /[$`*?\\\[\]{}\p{Cntrl}]/) {
+        return "a path may not hold any of \$ ` * ? \\ [ ] { }, please rename: ${path}"
+    }
+    path.exists() ? (path.isDirectory() ? "this is a folder, not a file: ${path}" : null) : "file not found: ${path}"
 }
 
 // Return the paths that a value names.
@@ -188,7 +196,7 @@ def wrongRows(name, rows) {
             row.sample ==~ /[A-Za-z0-9][A-Za-z0-9._-]*/ ? null : "${where}, column sample: '${row.sample}': use letters, digits, '.', '_' and '-' only, beginning with a letter or digit",
             firsts[row.sample] == row.line ? null : "${column} sample: already on line ${firsts[row.sample]}",
             row.peaks ? null : "${column} peaks: is empty",
-            !row.peaks || row.peaks.exists() ? null : "${column} peaks: file not found: ${row.peaks}",
+            row.peaks && wrongPath(row.peaks) ? "${column} peaks: ${wrongPath(row.peaks)}" : null,
             row.values().any { value -> value.toString() =~ /\p{Cntrl}/ } ? "${where}: control characters in a cell" : null,
         ].findAll()
     }

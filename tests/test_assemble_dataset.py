@@ -42,9 +42,11 @@ def write_inputs(folder, reverse=False):
 def assemble(folder, *more, out="dataset.h5"):
     bins = sorted(folder.glob("*.npz"))
     run_script(
-        "assemble_dataset", "--samples", folder / "samples.tsv", "--chrom-sizes", folder / "chrom.sizes", "--genes", folder / "genes.tsv", "--tss", folder / "tss.tsv",
-        "--table", "expression/gene", folder / "expression.tsv", "--table", "accessibility/bin", *bins, "--folds", 0, "--lost-ids-out", folder / "lost.tsv", *more, "--out", folder / out,
-    )  # fmt: skip
+        "assemble_dataset",
+        *("--samples", folder / "samples.tsv", "--chrom-sizes", folder / "chrom.sizes", "--genes", folder / "genes.tsv"),
+        *("--tss", folder / "tss.tsv", "--table", "expression/gene", folder / "expression.tsv", "--table", "accessibility/bin", *bins),
+        *("--folds", 0, "--lost-ids-out", folder / "lost.tsv", *more, "--out", folder / out),
+    )
     return Dataset(folder / out)
 
 

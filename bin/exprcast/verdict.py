@@ -46,7 +46,8 @@ def make_verdict(scores: Scores, predictions: Predictions, leakage: list[list[st
     own = estimate(scores, family, MODEL, JUDGED_BY)
     question = QUESTION.get(predictions.axes, QUESTION["samples"])
     if best is None or kind == "unknown":
-        sentence = f"{family} cannot be judged: its predictions are missing or do not differ from the training mean, so they have no correlation (r_gene_dev {number(own.value, 2)})."
+        because = "its predictions are missing or do not differ from the training mean, so they have no correlation"
+        sentence = f"{family} cannot be judged: {because} (r_gene_dev {number(own.value, 2)})."
         return Verdict("unknown", sentence, [], warnings)
     rule, gain = estimate(scores, family, best, JUDGED_BY), estimate(scores, family, MODEL, JUDGED_BY, best)
     numbers = f"(r_gene_dev {number(own.value, 2)}; best rule, {rule_name(best)}: {number(rule.value, 2)}; gain {number(gain.value, 2)}, {interval_text(gain)})"

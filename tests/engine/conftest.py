@@ -1,6 +1,7 @@
 """Runs of the real pipeline: one copy of the project, one small cohort and one finished run that the tests share."""
 
 import csv
+import gzip
 import os
 import shutil
 import signal
@@ -94,10 +95,17 @@ def pipeline(nextflow: Callable[..., subprocess.CompletedProcess], project: Path
 
 @pytest.fixture(scope="session")
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make the files that a user would give; the same cohort as that of -profile test."""
+    """Make the files that a user would give: the cohort of -profile test, in two expression tables, some under awkward names."""
     folder = tmp_path_factory.mktemp("user") / "cohort"
     sizes = ("--samples", "8", "--genes", "40", "--seed", "1")
     subprocess.run([sys.executable, ROOT / "bin/simulate_cohort.py", *sizes, "--out", folder], check=True, timeout=LIMIT_S)
+    rows = [line.split("\t") for line in gzip.decompress((folder / "expression.tsv.gz").read_bytes()).decode().splitlines()]
+    for name, columns in (("first.tsv", [0, 1, 2, 3]), ("second half.tsv", [0, 8, 7, 6, 5, 4])):
+        (folder / name).write_text("".join("\t".join(row[column] for column in columns) + "\n" for row in rows))
+    (folder / "peaks/CT01_D1_R1.narrowPeak.gz").rename(folder / "peaks/one (1); & more.narrowPeak.gz")
+    sheet = folder / "samples.csv"
+    sheet.write_text(sheet.read_text().replace("peaks/CT01_D1_R1.narrowPeak.gz", "peaks/one (1); & more.narrowPeak.gz"))
+    (folder / "no peak's here.bed").write_text("chr1\t0\t1\n")
     return folder
 
 
@@ -108,8 +116,8 @@ def words() -> Callable[..., list[str]]:
     def make(folder: Path, **files: str) -> list[str]:
         usual = {"samples": "samples.csv", "gene_table": "genes.tsv", "chrom_sizes": "chrom.sizes"}
         files = usual | {"expression": "expression.tsv.gz"} | files
-        named = [word for name, file in files.items() for word in (f"--{name}", str(folder / file))]
-        return ["-profile", "test", "--simulate", "false", *named]
+        paths = {name: ",".join(str(folder / part) for part in file.split(",")) for name, file in files.items()}
+        return ["-profile", "test", "--simulate", "false", *(word for name, path in paths.items() for word in (f"--{name}", path))]
 
     return make
 
@@ -117,7 +125,7 @@ def words() -> Callable[..., list[str]]:
 @pytest.fixture(scope="session")
 def tables(cohort: Path, words: Callable[..., list[str]]) -> list[str]:
     """Return the command line of the shared run."""
-    return words(cohort)
+    return words(cohort, expression="first.tsv,second half.tsv", exclude="no peak's here.bed")
 
 
 @pytest.fixture(scope="session")

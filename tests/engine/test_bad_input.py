@@ -7,10 +7,11 @@ import shutil
 import pytest
 
 SHEET = """\ufeffSample;Donor;peaks\r
-"a;b";d;peaks/CT01_D1_R1.narrowPeak.gz\r
+"a;b";d;peaks/CT01_D2_R2.narrowPeak.gz\r
 ../x;d;peaks/CT01_D1_R2.narrowPeak.gz\r
 ok;d;peaks/none.gz\r
 ok;d;peaks/CT01_D2_R1.narrowPeak.gz\r
+sly;d;peaks/$(touch oops).gz\r
 """
 
 
@@ -94,6 +95,7 @@ def test_samplesheet_is_read_before_any_task_with_all_its_faults(pipeline, copy,
         "samples.csv line 3, column sample: '../x': use letters, digits, .*",
         r"samples.csv line 4 \(sample ok\), column peaks: file not found: .*none.gz",
         r"samples.csv line 5 \(sample ok\), column sample: already on line 4",
+        r"samples.csv line 6 \(sample sly\), column peaks: a path may not hold any of .*touch oops.*",
     )
     assert "Submitted" not in run.text
 
@@ -105,11 +107,11 @@ def test_misspelt_column_is_not_taken_for_the_user_s_own(pipeline, copy, tmp_pat
 
 
 def test_peaks_of_another_genome(pipeline, copy, tmp_path, words):
-    peaks = copy / "peaks/CT01_D1_R1.narrowPeak.gz"
+    peaks = copy / "peaks/CT01_D2_R2.narrowPeak.gz"
     peaks.write_bytes(gzip.compress(gzip.decompress(peaks.read_bytes()).replace(b"chr", b"scaffold")))
     run = pipeline(tmp_path, *words(copy))
-    refused(run, r"bin_peaks.py: error: CT01_D1_R1.narrowPeak.gz: no peak is on a known chromosome: .*scaffold1.*chr1.*")
-    assert last_line(run).startswith("bin_peaks.py: error: ") and "BIN_PEAKS (CT01_D1_R1)" in run.text
+    refused(run, r"bin_peaks.py: error: CT01_D2_R2.narrowPeak.gz: no peak is on a known chromosome: .*scaffold1.*chr1.*")
+    assert last_line(run).startswith("bin_peaks.py: error: ") and "BIN_PEAKS (CT01_D2_R2)" in run.text
 
 
 def test_peaks_cut_short(pipeline, copy, tmp_path, words):
@@ -127,6 +129,11 @@ def test_counts_that_were_called_tpm(pipeline, copy, tmp_path, words):
     run = pipeline(tmp_path, *words(copy, expression="counts.tsv"))
     refused(run, r"collect_expression.py: error: counts.tsv: .*counts.*--unit counts.*")
     assert last_line(run).startswith("collect_expression.py: error: ")
+
+
+def test_columns_for_a_table_that_has_ids(pipeline, cohort, tmp_path, words):
+    run = pipeline(tmp_path, *words(cohort, expression_columns="genes.tsv"))
+    refused(run, r"collect_expression.py: error: --column-genes genes.tsv: every table has ids of its own.*")
 
 
 def test_dataset_cut_short(base, pipeline, tmp_path):

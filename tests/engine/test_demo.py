@@ -43,7 +43,11 @@ def test_blood_from_public_files_to_a_report(pipeline, tmp_path):
     assert run.status == 0, run.text
     assert len([row for row in run.tasks if row["process"].endswith(":TRAIN")]) == 8, "each group is held out once"
     with (run.results / "scores.tsv").open() as file:
-        scores = {(row["predictor"], row["metric"]): row["value"] for row in csv.DictReader(file, delimiter="\t") if row["scope"] == "pooled" and not row["against"]}
+        scores = {
+            (row["predictor"], row["metric"]): row["value"]
+            for row in csv.DictReader(file, delimiter="\t")
+            if row["scope"] == "pooled" and not row["against"]
+        }
     assert scores["mean", "r_gene_dev"] == "NA" and float(scores["mean", "r_gene"]) > 0.8
     assert float(scores["nearest", "r_gene_dev"]) > 0.4, "copying the nearest population is hard to beat"
     assert float(scores["model", "r_gene_dev"]) > 0.15

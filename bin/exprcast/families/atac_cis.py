@@ -44,8 +44,8 @@ class Config(Settings):
     hidden: int = 64
     dropout: float = 0.1
     hidden_level: float = 0.1  # share of training examples whose gene's known mean is hidden
-    epochs: int = 24
-    learning_rate: float = 3e-3
+    epochs: int = 16
+    learning_rate: float = 5e-3
     examples_per_epoch: int = 40_000
 
 
