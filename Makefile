@@ -14,11 +14,15 @@ setup:   ## Set up all that is missing: Python packages, bedtools, Nextflow.
 demo:    ## Run the pipeline on a small simulated cohort; results and report in results/.
 	envs/nextflow/nextflow run . -profile demo $(if $(wildcard .nextflow/history),-resume)
 
-test:    ## Run every test.
-	$(in_env) python -m pytest tests --ignore tests/bench -n 2 --dist loadgroup --timeout 1200 --durations 15
+# The tests of the engine start Nextflow, which uses both cores by itself, and share one run: no -n there.
+unit_tests := $(in_env) python -m pytest tests --ignore tests/bench --ignore tests/engine -n 2 --timeout 300 --durations 5
 
-unit:    ## Run the tests that start no Nextflow.
-	$(in_env) python -m pytest tests --ignore tests/bench -n 2 -m 'not engine' --timeout 300
+test:    ## Run every test.
+	$(unit_tests)
+	$(in_env) python -m pytest tests/engine --timeout 1200 --durations 15
+
+unit:    ## Run the tests that run no pipeline.
+	$(unit_tests)
 
 # One file at a time: the bundled engine's lint crashes on a warning ("getErrors() is null"), and so at least says where.
 lint:    ## Check the style of Python and Nextflow code.

@@ -23,6 +23,8 @@ workflow {
     models = MODELS(dataset.h5, dataset.folds, options.models, seed)
     shown = [histories: models.histories, attributions: models.attributions, peak_stats: accessibility.stats, expression_stats: expression.stats]
     evaluation = EVALUATION(models.predictions, dataset.h5, shown, options.shown, seed)
+    gene_tables = reference.tables.flatMap { genes, tss, _chrom_sizes -> [genes, tss] }
+    matrices = expression.matrices.map { _key, file -> file }
 
     workflow.onComplete = {
         println(closingLines(options.run.outdir))
@@ -33,7 +35,7 @@ workflow {
     checkpoints = models.files
     predictions = evaluation.matrices
     attributions = models.attributions
-    tables = samples.table.mix(samples.truth, reference.tables.flatMap { genes, tss, _chrom_sizes -> [genes, tss] }, expression.matrices.map { _key, file -> file }, expression.stats, dataset.lost_ids, evaluation.tables)
+    tables = samples.table.mix(samples.truth, gene_tables, matrices, expression.stats, dataset.lost_ids, evaluation.tables)
     histories = models.histories
     peak_stats = accessibility.stats
     scores = evaluation.scores

@@ -41,7 +41,7 @@ def check_complete(models: dict, baselines: dict, folds: list[int], seeds: list[
     """Raise InputError unless every fold has every seed, and all files have the same family, code, rows and columns."""
     lacking = [f"fold {fold} seed {seed}" for fold in folds for seed in seeds if (fold, seed) not in models]
     if lacking or not models or set(folds) != {fold for fold, _ in models}:
-        raise InputError(f"predictions are not complete: {', '.join(lacking) or 'a fold has no baselines'} missing")
+        raise InputError(f"predictions are not complete: {', '.join(lacking) + ' missing' if lacking else 'a fold has no baselines'}")
     files = [*models.values(), *baselines.values()]
     for name in ("rows", "columns"):
         if any(not np.array_equal(file[name][:], files[0][name][:]) for file in files):

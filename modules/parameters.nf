@@ -46,7 +46,11 @@ def typed(value, type) {
 
 // Return a line for each name that the schema lacks.
 def unknownNames(names, rules) {
-    names.findAll { name -> !rules.containsKey(name) }.collect { name -> "--${name}: there is no such parameter${suggestion(name, rules.keySet(), '--')}; --help lists all" }
+    def engine = ['resume', 'profile', 'stub', 'bg', 'name'].collectEntries { name -> [name, name] } + [paramsFile: 'params-file', workDir: 'work-dir', ansiLog: 'ansi-log']
+    names.findAll { name -> !rules.containsKey(name) }.collect { name ->
+        def hint = engine[name] ? "; Nextflow's own option has one dash: -${engine[name]}" : suggestion(name, rules.keySet(), '--')
+        "--${name}: there is no such parameter${hint}; --help lists all"
+    }
 }
 
 // Return what is wrong with one value: no line or one.
@@ -55,7 +59,10 @@ def wrongValue(name, value, rule) {
     def least = rule.minimum
     def most = rule.maximum
     if (value == null) {
-        return nouns[rule.type] ? ["--${name}: ${nouns[rule.type]} is needed"] : []
+        return rule.default != null ? ["--${name}: a value is needed"] : []
+    }
+    if (rule.type == 'string' && value == 'true') { // what Nextflow makes of a parameter with nothing after it
+        return ["--${name}: a value is needed"]
     }
     if (value instanceof String && nouns[rule.type]) {
         return ["--${name} ${value}: ${nouns[rule.type]} is needed"]

@@ -389,7 +389,6 @@ def test_launcher_works_through_a_link_and_from_anywhere(tmp_path, cache):
     assert done.stdout == "fake 25.10.0: info\n"
 
 
-@pytest.mark.engine
 def test_pipeline_runs_and_is_resumed(tmp_path):
     command = [LAUNCHER, "run", ENVS / "nextflow" / "first_run.nf", "-resume"]
     first, second = run(command, cwd=tmp_path), run(command, cwd=tmp_path)
@@ -400,7 +399,6 @@ def test_pipeline_runs_and_is_resumed(tmp_path):
     assert "WARN" not in second.stdout + second.stderr
 
 
-@pytest.mark.engine
 def test_other_commands_work(tmp_path):
     (tmp_path / "nextflow.config").write_text("process.cpus = 2\n")
     (tmp_path / "broken.nf").write_text("workflow {\n    nonsense(\n}\n")
@@ -410,7 +408,6 @@ def test_other_commands_work(tmp_path):
     assert re.search(r"version \d+\.\d+", run([LAUNCHER, "-version"], cwd=tmp_path).stdout)
 
 
-@pytest.mark.engine
 def test_signal_to_the_launcher_ends_the_run(tmp_path):
     pipeline = "process SLEEP {\n    script:\n    'sleep 300'\n}\n\nworkflow {\n    SLEEP()\n}\n"
     (tmp_path / "sleep.nf").write_text(pipeline)

@@ -36,14 +36,6 @@ class Run(NamedTuple):
         return {row["process"].split(":")[-1] for row in self.tasks if row["status"] == status}
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All in one group: on two cores a second Nextflow beside the first gains nothing, and the shared run is made once."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.engine)
-            item.add_marker(pytest.mark.xdist_group("engine"))
-
-
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Copy the project, so that tests can edit code and nobody's work disturbs theirs."""

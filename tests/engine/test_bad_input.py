@@ -36,25 +36,9 @@ def last_line(run):
 
 
 def test_all_wrong_parameters_at_once(pipeline, tmp_path):
-    run = pipeline(
-        tmp_path,
-        "-profile",
-        "test",
-        "--hold_outs",
-        "genes",
-        "--folds",
-        "five",
-        "--bin_bp",
-        5,
-        "--device",
-        "gpu",
-        "--families",
-        "atac cis",
-        "--exclude",
-        "no.bed",
-        "--assembly",
-        "x;y",
-    )
+    wrong = {"hold_outs": "genes", "folds": "five", "bin_bp": "5", "device": "gpu", "families": "atac cis"}
+    wrong |= {"exclude": "no.bed", "assembly": "x;y", "group_by": "", "resume": "yes"}
+    run = pipeline(tmp_path, "-profile", "test", *(word for name, value in wrong.items() for word in (f"--{name}", value)))
     refused(
         run,
         "--hold_outs: there is no such parameter; did you mean --hold_out.*",
@@ -64,6 +48,8 @@ def test_all_wrong_parameters_at_once(pipeline, tmp_path):
         "--families atac cis: not possible.*",
         "--exclude: file not found: .*no.bed",
         "--assembly x;y: not possible.*",
+        "--group_by: a value is needed",
+        "--resume: there is no such parameter; Nextflow's own option has one dash: -resume.*",
     )
     assert "Submitted" not in run.text
 
