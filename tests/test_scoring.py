@@ -7,11 +7,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from tiny import run_script, tiny_dataset
 
 from exprcast.cli import InputError
 from exprcast.dataset import TEST, TRAIN
 from exprcast.metrics import pearson
+from tiny import run_script, tiny_dataset
 
 TOYS = Path(__file__).parent / "families"
 
