@@ -9,12 +9,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from exprcast.baselines import NAMES, nan_mean
 from exprcast.cli import InputError, log, run, whole_file, write_versions
-from exprcast.dataset import TEST, TRAIN, open_hdf5
+from exprcast.dataset import TEST, open_hdf5
 from exprcast.tables import write_table
 
 FORMAT, FORMAT_VERSION = "exprcast-predictions", 1
+NOT_A_BASELINE = {"rows", "columns", "observed", "role", "training_mean"}
 
 
 def combine(options: argparse.Namespace) -> None:
@@ -34,7 +34,7 @@ def combine(options: argparse.Namespace) -> None:
             if options.table_out and not table:
                 log.info(f"no table of more than {options.table_rows:,} rows is written; {options.out.name} holds all")
             if table:
-                write_table(table, ["row", "column", "fold", "observed", "model", *NAMES], test_cells(out))
+                write_table(table, ["row", "column", "fold", "observed", "model", *out["baselines"]], test_cells(out))
 
 
 def check_complete(models: dict, baselines: dict, folds: list[int], seeds: list[int]) -> None:
@@ -66,27 +66,17 @@ def write_combined(out: h5py.File, models: dict, baselines: dict, folds: list[in
     predicted = out.create_dataset("predicted", shape=(len(folds), len(seeds), *shape), dtype="f4", **one)
     arrays = {
         name: out.create_dataset(f"baselines/{name}", shape=(len(folds), *shape), dtype="f4", chunks=(1, *shape), compression="gzip")
-        for name in NAMES
+        for name in sorted(set(first) - NOT_A_BASELINE)
     }
     means = []
     for i, fold in enumerate(folds):
         role[i] = baselines[fold]["role"][:]
-        means.append(training_mean(str(first.attrs["axes"]), first["observed"][:], role[i]))
+        means.append(baselines[fold]["training_mean"][:])
         for name, array in arrays.items():
             array[i] = baselines[fold][name][:]
         for j, seed in enumerate(seeds):
             predicted[i, j] = models[fold, seed]["model"][:]
-    out.create_dataset("training_mean", data=np.stack(means).astype(np.float32))
-
-
-def training_mean(axes: str, observed: np.ndarray, role: np.ndarray) -> np.ndarray:
-    """Return (1, columns) means over the training rows, for scores as deviations (examples on genes: (rows, 1) over training columns).
-
-    A gene held out has one too: its mean over training samples, known to the judge and not to the model.
-    """
-    axis = 1 if axes == "genes" else 0
-    training = (role == TRAIN).any(axis=1 - axis)
-    return np.expand_dims(nan_mean(observed[:, training] if axis else observed[training], axis=axis), axis)
+    out.create_dataset("training_mean", data=np.stack(means))
 
 
 def test_cells(out: h5py.File) -> Iterator[list[object]]:
@@ -94,7 +84,7 @@ def test_cells(out: h5py.File) -> Iterator[list[object]]:
     rows, columns, observed = (out[name].asstr()[:] if name != "observed" else out[name][:] for name in ("rows", "columns", "observed"))
     for i, fold in enumerate(out["folds"][:]):
         model = out["predicted"][i].mean(axis=0)
-        others = [out[f"baselines/{name}"][i] for name in NAMES]
+        others = [out[f"baselines/{name}"][i] for name in out["baselines"]]
         for row, column in zip(*np.nonzero(out["role"][i] == TEST), strict=True):
             yield [rows[row], columns[column], fold, observed[row, column], model[row, column], *(matrix[row, column] for matrix in others)]
 

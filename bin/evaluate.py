@@ -8,7 +8,6 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from exprcast.baselines import NAMES
 from exprcast.cli import InputError, log, run, write_versions
 from exprcast.dataset import TEST, Dataset, open_hdf5
 from exprcast.folds import leakage
@@ -27,7 +26,7 @@ def evaluate(options: argparse.Namespace) -> None:
             if file.attrs.get("format") != "exprcast-predictions":
                 raise InputError(f"{path.name}: not a file of predictions")
             family = str(file.attrs["family"])
-            pooled = {name: score(*pooled_matrices(file, name)) for name in ("model", *NAMES)}
+            pooled = {name: score(*pooled_matrices(file, name)) for name in predictors(file)}
             scores += score_rows(family, pooled, options.seed) + fold_rows(family, file)
             samples += sample_rows(family, file["rows"].asstr()[:], pooled)
             genes += gene_rows(family, file["columns"].asstr()[:], pooled)
@@ -42,6 +41,11 @@ def evaluate(options: argparse.Namespace) -> None:
     write_table(options.genes_out, ["gene", "family", "predictor", "r_sample", "q_value", "n"], genes)
     write_table(options.leakage_out, ["axis", "shared", "promised", "folds_with_sharing", "names"], leakage(Dataset(options.dataset)))
     write_table(options.out, SCORE_COLUMNS, scores)
+
+
+def predictors(file: h5py.File) -> list[str]:
+    """Return the names of all that predicted: the model first."""
+    return ["model", *file["baselines"]]
 
 
 def pooled_matrices(file: h5py.File, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -71,7 +75,8 @@ def score_rows(family: str, pooled: dict[str, Scores], seed: int) -> list[tuple]
     ]
     return rows + [
         row(family, "model", name, metric, "pooled", difference(pooled["model"], pooled[name], metric, seed))
-        for name in NAMES
+        for name in pooled
+        if name != "model"
         for metric in GAINS
     ]
 
@@ -84,7 +89,7 @@ def row(family: str, predictor: str, against: str, metric: str, scope: str, esti
 def fold_rows(family: str, file: h5py.File) -> Iterator[tuple]:
     """Return the mean over folds of each fold's own scores (another number than the pooled one), with the folds' range."""
     rows = []
-    for name in ("model", *NAMES):
+    for name in predictors(file):
         by_fold = [fold_scores(file, name, i) for i in range(len(file["folds"]))]
         for metric in ("r_gene", "r_gene_dev", "mse", "mae"):
             values = np.array(

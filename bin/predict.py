@@ -9,10 +9,10 @@ from types import ModuleType
 import h5py
 import numpy as np
 
-from exprcast.baselines import NAMES, load_baselines, predict_baseline, target_matrix
+from exprcast.baselines import NAMES, load_baselines, nan_mean, predict_baseline, target_matrix
 from exprcast.checkpoint import load_checkpoint
 from exprcast.cli import InputError, Progress, run, whole_file, write_versions
-from exprcast.dataset import TEST, VALID, Dataset
+from exprcast.dataset import TEST, TRAIN, VALID, Dataset
 from exprcast.family import Examples, check_inputs, example_roles, load_family, make_config, place
 from exprcast.folds import train_rows
 from exprcast.training import make_deterministic, make_fabric
@@ -65,12 +65,23 @@ def predict_baselines(options: argparse.Namespace, dataset: Dataset) -> tuple[di
 
 
 def truth(family: ModuleType, examples: Examples, roles: np.ndarray) -> dict[str, np.ndarray]:
-    """Return what predictions are judged by: all targets as a matrix, and the role of each of its cells in this fold."""
+    """Return what predictions are judged by: all targets as a matrix, the role of each of its cells in this fold, training means."""
     every = np.arange(len(examples))
     observed = target_matrix(family.EXAMPLES, examples, every)
     role = np.empty(observed.shape, dtype=np.uint8)
     place(family.EXAMPLES, role, every, roles[:, None])
-    return {"observed": observed, "role": role}
+    return {"observed": observed, "role": role, "training_mean": training_mean(family.EXAMPLES, observed, role)}
+
+
+def training_mean(axes: str, observed: np.ndarray, role: np.ndarray) -> np.ndarray:
+    """Return (1, columns) means over the training rows, for scores as deviations (examples on genes: (rows, 1) over training columns).
+
+    A gene held out has one too: its mean over training samples, known to the judge and not to the model.
+    """
+    axis = 1 if axes == "genes" else 0
+    training = (role == TRAIN).any(axis=1 - axis)
+    means = nan_mean(observed[:, training] if axis else observed[training], axis=axis)
+    return np.expand_dims(means, axis).astype(np.float32)
 
 
 def compare_ids(content: dict, examples: Examples, options: argparse.Namespace) -> None:

@@ -101,5 +101,13 @@ def test_checkpoint_of_other_genes_is_refused(fitted, tmp_path):
     dataset = tiny_dataset(tmp_path / "dataset.h5", samples=12, genes=21)
     with pytest.raises(InputError, match="0.1.pt was trained on 20 outputs, dataset.h5 has 21; 1 ids differ"):
         run_script(
-            "predict", "--checkpoint", fitted["fold0"].parent / "0.1.pt", "--families-dir", TOYS, "--dataset", dataset, "--out", tmp_path / "p.h5"
+            "predict",
+            "--checkpoint",
+            fitted["fold0"].parent / "0.1.pt",
+            "--families-dir",
+            TOYS,
+            "--dataset",
+            dataset,
+            "--out",
+            tmp_path / "p.h5",
         )
