@@ -49,6 +49,6 @@ def test_blood_from_public_files_to_a_report(pipeline, tmp_path):
             if row["scope"] == "pooled" and not row["against"]
         }
     assert scores["mean", "r_gene_dev"] == "NA" and float(scores["mean", "r_gene"]) > 0.8
-    assert float(scores["nearest", "r_gene_dev"]) > 0.4, "copying the nearest population is hard to beat"
-    assert float(scores["model", "r_gene_dev"]) > 0.15
+    assert float(scores["nearest", "r_gene_dev"]) > 0.35, "copying the nearest population is hard to beat"
+    assert float(scores["model", "r_gene_dev"]) > 0.3
     assert "GMP-A" in (run.results / "report.html").read_text()
