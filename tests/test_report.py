@@ -323,7 +323,14 @@ def test_reads_what_combine_and_evaluate_write(tmp_path):
         role = combine_roles(dataset.sample_role[fold], dataset.gene_role[fold], "samples")
         mean = np.broadcast_to(observed[dataset.sample_role[fold] == TRAIN].mean(axis=0), observed.shape)
         noisy = lambda sd, mean=mean: mean + 0.8 * (observed - mean) + rng.normal(0, sd, observed.shape)  # noqa: E731
-        baselines = {"mean": mean, "ridge": noisy(3), "nearest": noisy(3), "rule": noisy(3), "observed": observed, "training_mean": mean[:1]}
+        baselines = {
+            "mean": mean,
+            "ridge": noisy(3),
+            "nearest": noisy(3),
+            "rule": noisy(3),
+            "observed": observed,
+            "training_mean": mean[:1],
+        }
         for of, matrices, facts in (("model", {"model": noisy(0.01)}, {"seed": 1, "status": "trained"}), ("baselines", baselines, {})):
             parts.append(tmp_path / f"{of}{fold}.h5")
             with h5py.File(parts[-1], "w") as file:

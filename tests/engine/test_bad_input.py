@@ -21,7 +21,7 @@ def copy(cohort, tmp_path):
     return shutil.copytree(cohort, tmp_path / "cohort")
 
 
-def refused(run, *messages):
+def expect_refused(run, *messages):
     """Check that a run failed and said just these lines (regular expressions), without a stack trace; the last line is the first of them."""
     assert run.status == 1, run.text
     for message in messages:
@@ -39,7 +39,7 @@ def test_all_wrong_parameters_at_once(pipeline, tmp_path):
     wrong = {"hold_outs": "genes", "folds": "five", "bin_bp": "5", "device": "gpu", "families": "atac cis"}
     wrong |= {"exclude": "no.bed", "assembly": "x;y", "group_by": "", "resume": "yes"}
     run = pipeline(tmp_path, "-profile", "test", *(word for name, value in wrong.items() for word in (f"--{name}", value)))
-    refused(
+    expect_refused(
         run,
         "--hold_outs: there is no such parameter; did you mean --hold_out.*",
         "--folds five: a whole number is needed",
@@ -55,13 +55,15 @@ def test_all_wrong_parameters_at_once(pipeline, tmp_path):
 
 
 def test_way_in_must_be_one_and_complete(pipeline, tmp_path, cohort):
-    refused(pipeline(tmp_path), "nothing to work on: give --samples .*")
-    refused(pipeline(tmp_path, "--samples", cohort / "samples.csv"), "--samples needs --gene_table, --chrom_sizes, --expression, too")
-    refused(pipeline(tmp_path, "--simulate", "--samples", cohort / "samples.csv"), "--samples, --simulate: give only one .*")
+    expect_refused(pipeline(tmp_path), "nothing to work on: give --samples .*")
+    expect_refused(
+        pipeline(tmp_path, "--samples", cohort / "samples.csv"), "--samples needs --gene_table, --chrom_sizes, --expression, too"
+    )
+    expect_refused(pipeline(tmp_path, "--simulate", "--samples", cohort / "samples.csv"), "--samples, --simulate: give only one .*")
 
 
 def test_unknown_family_is_named_beside_the_known_ones(pipeline, tmp_path):
-    refused(
+    expect_refused(
         pipeline(tmp_path, "--simulate", "--families", "atac_sic"), "--families atac_sic: there is no such family; choose from .*atac_cis.*"
     )
 
@@ -75,7 +77,7 @@ def test_help_names_every_parameter_and_succeeds(pipeline, tmp_path):
 def test_samplesheet_is_read_before_any_task_with_all_its_faults(pipeline, copy, tmp_path, words):
     (copy / "samples.csv").write_text(SHEET, newline="")
     run = pipeline(tmp_path, *words(copy))
-    refused(
+    expect_refused(
         run,
         "samples.csv line 2, column sample: 'a;b': use letters, digits, .*",
         "samples.csv line 3, column sample: '../x': use letters, digits, .*",
@@ -89,14 +91,14 @@ def test_samplesheet_is_read_before_any_task_with_all_its_faults(pipeline, copy,
 def test_misspelt_column_is_not_taken_for_the_user_s_own(pipeline, copy, tmp_path, words):
     text = (copy / "samples.csv").read_text()
     (copy / "samples.csv").write_text(text.replace("donor", "donnor"))
-    refused(pipeline(tmp_path, *words(copy)), "samples.csv: column donnor is not known; did you mean donor.*")
+    expect_refused(pipeline(tmp_path, *words(copy)), "samples.csv: column donnor is not known; did you mean donor.*")
 
 
 def test_peaks_of_another_genome(pipeline, copy, tmp_path, words):
     peaks = copy / "peaks/CT01_D2_R2.narrowPeak.gz"
     peaks.write_bytes(gzip.compress(gzip.decompress(peaks.read_bytes()).replace(b"chr", b"scaffold")))
     run = pipeline(tmp_path, *words(copy))
-    refused(run, r"bin_peaks.py: error: CT01_D2_R2.narrowPeak.gz: no peak is on a known chromosome: .*scaffold1.*chr1.*")
+    expect_refused(run, r"bin_peaks.py: error: CT01_D2_R2.narrowPeak.gz: no peak is on a known chromosome: .*scaffold1.*chr1.*")
     assert last_line(run).startswith("bin_peaks.py: error: ") and "BIN_PEAKS (CT01_D2_R2)" in run.text
 
 
@@ -104,7 +106,7 @@ def test_peaks_cut_short(pipeline, copy, tmp_path, words):
     peaks = copy / "peaks/CT02_D1_R1.narrowPeak.gz"
     peaks.write_bytes(peaks.read_bytes()[:-2000])
     run = pipeline(tmp_path, *words(copy))
-    refused(run, r"bin_peaks.py: error: CT02_D1_R1.narrowPeak.gz: .*cut short.*")
+    expect_refused(run, r"bin_peaks.py: error: CT02_D1_R1.narrowPeak.gz: .*cut short.*")
     assert last_line(run).startswith("bin_peaks.py: error: ")
 
 
@@ -113,17 +115,17 @@ def test_counts_that_were_called_tpm(pipeline, copy, tmp_path, words):
     counts = ["\t".join([gene, *(str(round(float(value) * 3)) for value in values)]) for gene, *values in (row.split("\t") for row in rows)]
     (copy / "counts.tsv").write_text("\n".join([header, *counts]) + "\n")
     run = pipeline(tmp_path, *words(copy, expression="counts.tsv"))
-    refused(run, r"collect_expression.py: error: counts.tsv: .*counts.*--unit counts.*")
+    expect_refused(run, r"collect_expression.py: error: counts.tsv: .*counts.*--unit counts.*")
     assert last_line(run).startswith("collect_expression.py: error: ")
 
 
 def test_columns_for_a_table_that_has_ids(pipeline, cohort, tmp_path, words):
     run = pipeline(tmp_path, *words(cohort, expression_columns="genes.tsv"))
-    refused(run, r"collect_expression.py: error: --column-genes genes.tsv: every table has ids of its own.*")
+    expect_refused(run, r"collect_expression.py: error: --column-genes genes.tsv: every table has ids of its own.*")
 
 
 def test_dataset_cut_short(base, pipeline, tmp_path):
     whole = (base.results / "dataset.h5").read_bytes()
     (tmp_path / "cut.h5").write_bytes(whole[: len(whole) // 2])
     run = pipeline(tmp_path, "--dataset", tmp_path / "cut.h5")
-    refused(run, r"list_folds.py: error: cut.h5: cannot be opened as a dataset: .*cut short.*")
+    expect_refused(run, r"list_folds.py: error: cut.h5: cannot be opened as a dataset: .*cut short.*")
