@@ -30,13 +30,7 @@ def evaluate(options: argparse.Namespace) -> None:
             scores += score_rows(family, pooled, options.seed) + fold_rows(family, file)
             samples += sample_rows(family, file["rows"].asstr()[:], pooled)
             genes += gene_rows(family, file["columns"].asstr()[:], pooled)
-        log.info(
-            f"{family}: "
-            + ", ".join(
-                f"{name} r_gene_dev {np.nanmean(values.r_gene_dev) if not np.isnan(values.r_gene_dev).all() else np.nan:.3f}"
-                for name, values in pooled.items()
-            )
-        )
+        log.info(f"{family}: " + ", ".join(f"{name} r_gene_dev {known_mean(values.r_gene_dev):.3f}" for name, values in pooled.items()))
     write_table(options.samples_out, ["sample", "family", "predictor", "r_gene", "rho_gene", "r_gene_dev", "mse"], samples)
     write_table(options.genes_out, ["gene", "family", "predictor", "r_sample", "q_value", "n"], genes)
     write_table(options.leakage_out, ["axis", "shared", "promised", "folds_with_sharing", "names"], leakage(Dataset(options.dataset)))
@@ -48,6 +42,17 @@ def predictors(file: h5py.File) -> list[str]:
     return ["model", *file["baselines"]]
 
 
+def fold_prediction(file: h5py.File, name: str, i: int) -> np.ndarray:
+    """Return (rows, columns) of one predictor in one fold; the model's is the mean over seeds."""
+    return file["predicted"][i].mean(axis=0) if name == "model" else file[f"baselines/{name}"][i]
+
+
+def known_mean(values: np.ndarray | float) -> float:
+    """Return the mean of what is not NaN, NaN where nothing is."""
+    known = np.atleast_1d(values)[~np.isnan(np.atleast_1d(values))]
+    return float(np.mean(known)) if len(known) else np.nan
+
+
 def pooled_matrices(file: h5py.File, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return (predicted, observed, training mean), each (rows, columns): every cell from the fold(s) that tested it, NaN if none.
 
@@ -57,7 +62,7 @@ def pooled_matrices(file: h5py.File, name: str) -> tuple[np.ndarray, np.ndarray,
     total, means, count = np.zeros(shape), np.zeros(shape), np.zeros(shape, dtype=int)
     for i in range(len(file["folds"])):
         test = file["role"][i] == TEST
-        values = file["predicted"][i].mean(axis=0) if name == "model" else file[f"baselines/{name}"][i]
+        values = fold_prediction(file, name, i)
         total[test] += values[test]
         means[test] += np.broadcast_to(file["training_mean"][i], shape)[test]
         count += test
@@ -92,12 +97,7 @@ def fold_rows(family: str, file: h5py.File) -> Iterator[tuple]:
     for name in predictors(file):
         by_fold = [fold_scores(file, name, i) for i in range(len(file["folds"]))]
         for metric in ("r_gene", "r_gene_dev", "mse", "mae"):
-            values = np.array(
-                [
-                    np.nanmean(np.atleast_1d(getattr(scores, metric))) if not np.isnan(getattr(scores, metric)).all() else np.nan
-                    for scores in by_fold
-                ]
-            )
+            values = np.array([known_mean(getattr(scores, metric)) for scores in by_fold])
             known = values[~np.isnan(values)]
             estimate = Estimate(float(known.mean()), float(known.min()), float(known.max()), len(known)) if len(known) else Estimate(np.nan)
             rows.append(row(family, name, "", metric, "mean over folds (range)", estimate))
@@ -107,7 +107,7 @@ def fold_rows(family: str, file: h5py.File) -> Iterator[tuple]:
 def fold_scores(file: h5py.File, name: str, i: int) -> Scores:
     """Return one predictor's scores on the test cells of one fold."""
     test = file["role"][i] == TEST
-    values = file["predicted"][i].mean(axis=0) if name == "model" else file[f"baselines/{name}"][i]
+    values = fold_prediction(file, name, i)
     predicted, observed = (np.where(test, matrix, np.nan) for matrix in (values, file["observed"][:]))
     return score(predicted, observed, np.broadcast_to(file["training_mean"][i], observed.shape))
 
