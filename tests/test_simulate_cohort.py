@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 SCRIPT = Path(__file__).parents[1] / "bin" / "simulate_cohort.py"
-SMALL = ("--samples", "8", "--genes", "40")
+SMALL = ("--samples", "8", "--genes", "40", "--reads", "0")
 WINDOW_BP, DECAY_BP, HALF_SIGNAL, GAIN = 100_000, 9_000, 20.0, 3.0  # the rule as the script's docstring states it
 
 
@@ -34,7 +34,7 @@ def small(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def default(tmp_path_factory) -> Path:
-    return made(tmp_path_factory.mktemp("cohort") / "default")
+    return made(tmp_path_factory.mktemp("cohort") / "default", "--reads", "0")
 
 
 def rows_of(path: Path, delimiter: str = "\t") -> list[dict[str, str]]:
@@ -82,11 +82,11 @@ def test_same_seed_same_bytes_another_seed_other_bytes(small, tmp_path):
 
 def test_noise_of_expression_leaves_every_other_part_alone(small, tmp_path):
     quiet, noisy = bytes_of(made(tmp_path / "quiet", *SMALL, "--noise", "0")), bytes_of(small)
-    assert {name for name in noisy if noisy[name] != quiet[name]} == {"expression.tsv.gz"}
+    assert {name for name in noisy if noisy[name] != quiet[name]} == {"expression.tsv.gz", "true_transcripts.tsv.gz"}
 
 
 def test_sizes_are_those_asked_for(tmp_path):
-    sizes = "--samples 9 --genes 31 --chromosomes 3 --replicates 1 --donors-per-biosample 3"
+    sizes = "--samples 9 --genes 31 --chromosomes 3 --replicates 1 --donors-per-biosample 3 --reads 0"
     folder = made(tmp_path / "cohort", *sizes.split())
     sheet = rows_of(folder / "samples.csv", ",")
     assert [row["sample"] for row in sheet][:4] == ["CT01_D1_R1", "CT01_D2_R1", "CT01_D3_R1", "CT02_D1_R1"]
@@ -97,7 +97,7 @@ def test_sizes_are_those_asked_for(tmp_path):
 @pytest.mark.parametrize("sizes", [("40", "2", "2"), ("25", "3", "2"), ("8", "2", "2"), ("24", "1", "3")])
 def test_replicates_nest_in_donors_and_donors_in_biosamples(sizes, tmp_path):
     samples, replicates, donors = sizes
-    options = ("--samples", samples, "--replicates", replicates, "--donors-per-biosample", donors, "--genes", "4")
+    options = ("--samples", samples, "--replicates", replicates, "--donors-per-biosample", donors, "--genes", "4", "--reads", "0")
     sheet = rows_of(made(tmp_path / "cohort", *options) / "samples.csv", ",")
     assert list(sheet[0]) == ["sample", "donor", "biosample", "replicate_group", "batch", "peaks"]
     assert len({row["sample"] for row in sheet}) == len(sheet) == int(samples)
@@ -238,9 +238,10 @@ def test_oracle_is_the_stated_rule_on_the_called_peaks(small):
     assert np.allclose((np.exp2(level)).sum(axis=0), 1e6, rtol=1e-5)
 
 
-@pytest.mark.parametrize("options", [(), ("--seed", "2"), ("--samples", "24", "--genes", "300", "--seed", "3")])
-def test_oracle_correlates_as_it_should_with_what_was_measured(options, tmp_path):
-    result = simulate(tmp_path / "cohort", *options)
+@pytest.mark.parametrize("options", [("--seed", "2"), ("--samples", "24", "--genes", "300", "--seed", "3")])
+def test_oracle_correlates_as_it_should_with_what_was_measured(options, default, tmp_path):
+    assert 0.85 <= median_r_sample(default) <= 0.92
+    result = simulate(tmp_path / "cohort", *options, "--reads", "0")
     r_sample = median_r_sample(tmp_path / "cohort")
     assert 0.85 <= r_sample <= 0.92
     assert f"median r_sample is {r_sample:.3f}" in result.stderr
@@ -248,8 +249,8 @@ def test_oracle_correlates_as_it_should_with_what_was_measured(options, tmp_path
 
 def test_noise_multiplies_the_noise(default, tmp_path):
     measured, oracle = measured_and_oracle(default)
-    quiet_measured, quiet_oracle = measured_and_oracle(made(tmp_path / "quiet", "--noise", "0"))
-    loud_measured, _ = measured_and_oracle(made(tmp_path / "loud", "--noise", "2"))
+    quiet_measured, quiet_oracle = measured_and_oracle(made(tmp_path / "quiet", "--noise", "0", "--reads", "0"))
+    loud_measured, _ = measured_and_oracle(made(tmp_path / "loud", "--noise", "2", "--reads", "0"))
     assert np.array_equal(oracle, quiet_oracle)
     assert np.median([np.corrcoef(x, y)[0, 1] for x, y in zip(quiet_measured, quiet_oracle, strict=True)]) > 0.95
     noise, twice = (np.std(x - quiet_measured, axis=1) for x in (measured, loud_measured))
@@ -268,6 +269,9 @@ def test_noise_multiplies_the_noise(default, tmp_path):
         (("--noise", "nan"), "--noise nan: give 0 or more"),
         (("--noise-peaks", "inf"), "--noise-peaks inf: give 0 or more"),
         (("--seed", "-1"), "--seed -1: give 0 or more"),
+        (("--reads", "-5"), "--reads -5: give 0 for no reads, or at least 2 pairs"),
+        (("--reads", "1"), "--reads 1: give 0 for no reads, or at least 2 pairs"),
+        (("--cpus", "0"), "--cpus 0: give 1 or more"),
     ],
 )
 def test_sizes_that_make_no_cohort_end_in_one_line(options, message, tmp_path):
@@ -298,7 +302,7 @@ def test_an_unfinished_cohort_never_has_the_final_name(tmp_path):
         "from pathlib import Path; import simulate_cohort as script\n"
         "def fail(*_): raise RuntimeError('disk full')\n"
         "script.write_truth = fail\n"
-        f"script.simulate_cohort(Path({str(tmp_path / 'cohort')!r}), script.Sizes(8, 40, 4, 2, 2, 0.5), 1.0, 1)\n"
+        f"script.simulate_cohort(Path({str(tmp_path / 'cohort')!r}), script.Sizes(8, 40, 4, 2, 2, 0.5, 0), 1.0, 1, 1)\n"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert "disk full" in result.stderr
