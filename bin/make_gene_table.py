@@ -1,19 +1,24 @@
 #!/usr/bin/env python3
-"""Make the gene table: a TSV or BED of transcription start sites → genes.tsv and tss.tsv, by position in the genome."""
+"""Make the gene table: a GTF, TSV or BED of genes → genes.tsv, tss.tsv and transcripts.tsv, by position in the genome."""
 
 import argparse
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from exprcast.cli import InputError, log, run, write_versions
+from exprcast.gtf import LAST_RANK, NO_ANNOTATION, Annotation, Feature, is_count, judge_introns, read_gtf
 from exprcast.tables import chrom_aliases, read_chrom_sizes, read_lines, read_table, strip_version, write_table
 
 ID_COLUMNS = ("id", "gene_id", "gene")  # of a TSV, the first one present
 TSV_COLUMNS = ("chrom", "strand", "tss")
-ANNOTATIONS = (".gtf", ".gtf.gz", ".gff", ".gff.gz", ".gff3", ".gff3.gz")
-FORMS = "a TSV whose header names id, chrom, strand and tss, or a BED of 6 or more columns"
+FORMS = "a GTF, a TSV whose header names id, chrom, strand and tss, or a BED of 6 or more columns"
+TRANSCRIPT_COLUMNS = ("transcript", "gene", "symbol", "biotype", "chrom", "strand", "tss", "length")
+UNKNOWN = "NA"
 
 
 class Tss(NamedTuple):
@@ -25,40 +30,56 @@ class Tss(NamedTuple):
     strand: str
     position: int  # 0-based
     line: int
+    biotype: str = UNKNOWN
+    rank: int = LAST_RANK
 
 
-def make_gene_table(genes: Path, chrom_sizes: Path, tss_out: Path, out: Path) -> None:
-    """Write one row a gene, and each gene's distinct start sites with the default one first."""
+def make_gene_table(
+    genes: Path, chrom_sizes: Path, genome: Path | None, assembly: str, tss_out: Path, transcripts_out: Path, out: Path
+) -> None:
+    """Write one row a gene, each gene's distinct start sites with the default one first, and one row a transcript of a GTF."""
     sizes = read_chrom_sizes(chrom_sizes)
-    tsv = is_tsv(genes)
-    rows = on_genome(list(read_tsv(genes) if tsv else read_bed(genes)), sizes, genes)
+    form = form_of(genes)
+    annotation = read_gtf(genes, sizes, assembly) if form == "gtf" else NO_ANNOTATION
+    if form == "gtf" and genome is not None:
+        judge_introns(genes, annotation, genome)
+    rows = start_sites(annotation) if form == "gtf" else list(read_tsv(genes) if form == "tsv" else read_bed(genes))
+    sites = gene_sites(rows, sizes, genes, form)
+    several, lacking = sum(len(each) > 1 for each in sites.values()), len({row.gene for row in rows}) - len(sites)
+    dropped = f"{lacking:,} genes on sequences the genome lacks were dropped"
+    log.info(f"{len(sites):,} genes with {sum(map(len, sites.values())):,} start sites; {several:,} have several; {dropped}")
+    positions = ((gene, site.position, genes.name) for gene in sites for site in sites[gene])
+    write_table(tss_out, ["gene", "position", "source"], positions)
+    write_table(transcripts_out, TRANSCRIPT_COLUMNS, transcript_rows(annotation, list(sites), sizes))
+    defaults = (sites[gene][0] for gene in sites)
+    write_table(out, ["id", "symbol", "chrom", "strand", "biotype"], [(d.gene, d.symbol, d.chrom, d.strand, d.biotype) for d in defaults])
+
+
+def gene_sites(rows: list[Tss], sizes: dict[str, int], path: Path, form: str) -> dict[str, list[Tss]]:
+    """Return the distinct start sites of each gene on the genome, the default first; genes stand by chromosome and default site."""
+    kept = on_genome(rows, sizes, path, "transcripts" if form == "gtf" else "rows")
     by_gene = defaultdict(list)
-    for row in rows:
+    for row in kept:
         by_gene[row.gene].append(row)
-    if tsv:
-        refuse_several_chromosomes(by_gene, genes)
+    if form == "tsv":
+        refuse_several_chromosomes(by_gene, path)
     order = {name: number for number, name in enumerate(sizes)}
     placed = {gene: one_place(rows, order) for gene, rows in by_gene.items()}
-    kept, moved = sum(map(len, placed.values())), sum(len(placed[gene]) < len(rows) for gene, rows in by_gene.items())
-    log.info(f"kept {kept:,} of {len(rows):,} rows: {moved:,} genes lie on several chromosomes or both strands")
+    left, moved = sum(map(len, placed.values())), sum(len(placed[gene]) < len(rows) for gene, rows in by_gene.items())
+    if moved:
+        log.info(f"kept {left:,} of {len(kept):,} rows: {moved:,} genes lie on several chromosomes or both strands")
     sites = {gene: distinct_sites(rows) for gene, rows in placed.items()}
-    ids = sorted(sites, key=lambda gene: (order[sites[gene][0].chrom], sites[gene][0].position, gene))
-    several = sum(len(sites[gene]) > 1 for gene in ids)
-    log.info(f"{len(ids):,} genes with {sum(map(len, sites.values())):,} start sites; {several:,} have several")
-    positions = ((gene, site.position, genes.name) for gene in ids for site in sites[gene])
-    write_table(tss_out, ["gene", "position", "source"], positions)
-    defaults = (sites[gene][0] for gene in ids)
-    write_table(out, ["id", "symbol", "chrom", "strand"], [(d.gene, d.symbol, d.chrom, d.strand) for d in defaults])
+    return dict(sorted(sites.items(), key=lambda item: (order[item[1][0].chrom], item[1][0].position, item[0])))
 
 
-def is_tsv(path: Path) -> bool:
-    """Say whether the file has a header; every line of BED has a whole number in column 2."""
-    if path.name.lower().endswith(ANNOTATIONS):
-        raise InputError(f"{path.name}: GTF and GFF are not read yet; give {FORMS}")
+def form_of(path: Path) -> str:
+    """Return gtf, tsv or bed; every line of BED has a whole number in column 2, a TSV has a header."""
     for number, cells in data_lines(path):
         if len(cells) > 4 and cells[3].isdecimal() and cells[4].isdecimal() and not cells[1].isdecimal():
-            raise InputError(f"{path.name} line {number}: GTF and GFF are not read yet; give {FORMS}")
-        return len(cells) < 2 or not cells[1].lstrip("-").isdecimal()
+            if path.name.lower().endswith((".gff3", ".gff3.gz")) or (len(cells) > 8 and re.match(r'[^\s"=]+=', cells[8])):
+                raise InputError(f"{path.name} line {number}: GFF3 is not read; give the GTF, which Ensembl and GENCODE have beside it")
+            return "gtf"
+        return "tsv" if len(cells) < 2 or not cells[1].lstrip("-").isdecimal() else "bed"
     raise InputError(f"{path.name}: the file is empty; give {FORMS}")
 
 
@@ -123,7 +144,7 @@ def first_base(start: int, end: int, strand: str) -> int:
 
 def whole_number(cell: str, where: str) -> int:
     """Return a coordinate."""
-    if not cell.lstrip("-").isdecimal():
+    if not is_count(cell.removeprefix("-")):
         raise InputError(f"{where}: '{cell[:40]}' is no position (a whole number, bases counted from 0)")
     return int(cell)
 
@@ -138,8 +159,39 @@ def checked(tss: Tss, where: str) -> Tss:
     return tss._replace(gene=gene, symbol=tss.symbol or gene)
 
 
-def on_genome(rows: list[Tss], sizes: dict[str, int], path: Path) -> list[Tss]:
-    """Return the rows on the genome's chromosomes, under its names for them."""
+def start_sites(annotation: Annotation) -> list[Tss]:
+    """Return the start site of each transcript, and of each gene that has none."""
+    with_transcripts = {row.gene for row in annotation.transcripts}
+    rows = [*annotation.transcripts, *(row for gene, row in annotation.genes.items() if gene not in with_transcripts)]
+    sites = []
+    for row in rows:
+        symbol, biotype = gene_facts(row, annotation)
+        sites.append(Tss(row.gene, symbol, row.chrom, row.strand, first_base(row.start, row.end, row.strand), row.line, biotype, row.rank))
+    return sites
+
+
+def gene_facts(row: Feature, annotation: Annotation) -> tuple[str, str]:
+    """Return the symbol and the biotype of a row's gene: the gene's own row knows best."""
+    gene = annotation.genes.get(row.gene, row)
+    return gene.symbol or row.symbol or row.gene, gene.gene_biotype or row.gene_biotype or UNKNOWN
+
+
+def transcript_rows(annotation: Annotation, ids: list[str], sizes: dict[str, int]) -> list[tuple[object, ...]]:
+    """Return the rows of transcripts.tsv: genes in their order, then those that the genome lacks, by place."""
+    lengths = np.zeros(len(annotation.transcripts), np.int64)
+    np.add.at(lengths, annotation.exons[:, 0], annotation.exons[:, 2] - annotation.exons[:, 1])
+    order, aliases = {gene: number for number, gene in enumerate(ids)}, chrom_aliases(sizes)
+    rows = []
+    for row, length in zip(annotation.transcripts, lengths.tolist(), strict=True):
+        tss, symbol = first_base(row.start, row.end, row.strand), gene_facts(row, annotation)[0]
+        place = (aliases.get(row.chrom, row.chrom), row.strand, tss)
+        key = (order[row.gene], row.transcript) if row.gene in order else (len(order), row.chrom, tss, row.gene, row.transcript)
+        rows.append((key, (row.transcript, row.gene, symbol, row.biotype or UNKNOWN, *place, length or None)))
+    return [row for _, row in sorted(rows)]
+
+
+def on_genome(rows: list[Tss], sizes: dict[str, int], path: Path, what: str) -> list[Tss]:
+    """Return the rows (or what they are) on the genome's chromosomes, under its names for them."""
     aliases = chrom_aliases(sizes)
     kept = [row._replace(chrom=aliases[row.chrom]) for row in rows if row.chrom in aliases]
     unknown = list(dict.fromkeys(row.chrom for row in rows if row.chrom not in aliases))
@@ -154,7 +206,7 @@ def on_genome(rows: list[Tss], sizes: dict[str, int], path: Path) -> list[Tss]:
             raise InputError(f"{path.name} line {row.line}: {outside}; is this another assembly?")
     lacking = f" ({few(unknown)})" if unknown else ""
     dropped = f"{len(rows) - len(kept):,} are on sequences the genome lacks{lacking}"
-    log.info(f"{path.name}: kept {len(kept):,} of {len(rows):,} rows; {dropped}")
+    log.info(f"{path.name}: kept {len(kept):,} of {len(rows):,} {what}; {dropped}")
     return kept
 
 
@@ -181,10 +233,11 @@ def one_place(sites: list[Tss], order: dict[str, int]) -> list[Tss]:
 
 
 def distinct_sites(sites: list[Tss]) -> list[Tss]:
-    """Return one row a position: first the one that most transcripts share, on a tie the first in the file."""
+    """Return one row a position: first that of the best transcript, then the one that most share, then the first in the file."""
     counts = Counter(site.position for site in sites)
     firsts = {site.position: site for site in reversed(sites)}
-    return [firsts[position] for position, _ in counts.most_common()]
+    ranks = {site.position: site.rank for site in sorted(sites, key=lambda site: -site.rank)}
+    return [firsts[position] for position in sorted(counts, key=lambda position: (ranks[position], -counts[position]))]
 
 
 def parse_args() -> argparse.ArgumentParser:
@@ -192,15 +245,19 @@ def parse_args() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--genes", type=Path, required=True, help=FORMS)
     parser.add_argument("--chrom-sizes", type=Path, required=True, help="chromosome<TAB>bp; its order sorts the genes")
+    parser.add_argument("--genome", type=Path, help="FASTA of index_genome.py: says whether the introns of a GTF fit it")
+    parser.add_argument("--assembly", default="unknown", help="hg38, GRCh38, mm10 …: must agree with a GTF's header (default: %(default)s)")
     parser.add_argument("--tss-out", type=Path, required=True, help="TSV: gene, position (0-based), source")
-    parser.add_argument("--out", type=Path, required=True, help="TSV: id, symbol, chrom, strand")
+    parser.add_argument("--transcripts-out", type=Path, required=True, help="TSV: transcripts of a GTF with gene, tss and spliced length")
+    parser.add_argument("--out", type=Path, required=True, help="TSV: id, symbol, chrom, strand, biotype")
     return parser
 
 
 def main(options: argparse.Namespace) -> None:
     """Make the tables, then say with what."""
-    make_gene_table(options.genes, options.chrom_sizes, options.tss_out, options.out)
-    write_versions(options.versions, "numpy")
+    inputs = (options.genes, options.chrom_sizes, options.genome, options.assembly)
+    make_gene_table(*inputs, options.tss_out, options.transcripts_out, options.out)
+    write_versions(options.versions, "numpy", "pysam")
 
 
 if __name__ == "__main__":

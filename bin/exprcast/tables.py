@@ -18,7 +18,7 @@ import numpy as np
 from exprcast.cli import InputError, whole_file
 
 FILE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-VERSIONED = re.compile(r"(ENS[A-Z]*[EGTP]\d{11})\.\d+(_PAR_Y)?")
+VERSIONED = re.compile(r"(ENS[A-Z]*[EGTP]\d{11})\.\d+(?:_\d+)?(_PAR_Y)?")
 MISSING = {"", "NA", "NaN", "nan", "na", "NULL", "."}
 
 
@@ -160,7 +160,7 @@ def check_file_id(identifier: str, what: str) -> str:
 def strip_version(identifier: str) -> str:
     """Return an Ensembl id without its version (ENSG00000141510.18 → ENSG00000141510); every other id stays as it is.
 
-    `_PAR_Y` is kept: the copy on Y is another row than its twin on X.
+    `_PAR_Y` is kept: the copy on Y is another row than its twin on X. GENCODE's lifted ids have a second number (.5_2).
     """
     match = VERSIONED.fullmatch(identifier)
     return match.group(1) + (match.group(2) or "") if match else identifier
