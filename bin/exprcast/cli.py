@@ -4,6 +4,7 @@ import argparse
 import json
 import logging
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -38,10 +39,10 @@ def add_shared_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--versions", type=Path, help="write the versions of the tools used to this JSON file")
 
 
-def write_versions(path: Path | None, *packages: str) -> None:
-    """Write {"python": …, package: version} as JSON, for the report; nothing when no path was asked for."""
+def write_versions(path: Path | None, *packages: str, **programs: str) -> None:
+    """Write {"python": …, package: version, program: version} as JSON, for the report; nothing when no path was asked for."""
     if path is not None:
-        versions = {"python": python_version()} | {package: version(package) for package in packages}
+        versions = {"python": python_version()} | {package: version(package) for package in packages} | programs
         path.write_text(json.dumps(versions, sort_keys=True) + "\n")
 
 
@@ -59,6 +60,24 @@ def whole_file(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder beside `path`, renamed to it when the block ends well and removed when it does not."""
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise InputError(f"--out {path} exists already; remove it or name another folder")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    except OSError as error:
+        raise InputError(f"--out {path}: {error.strerror}; name a folder that can be made") from None
+    try:
+        yield temporary
+        temporary.chmod(0o777 & ~umask())
+        temporary.replace(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def umask() -> int:
