@@ -7,7 +7,7 @@ in_env := envs/setup.sh
 help:    ## List the targets.
 	@sed -n 's/^\([a-z-]*\): *## /  make \1\t/p' Makefile | expand -t 16
 
-setup:   ## Set up all that is missing: Python packages, bedtools, Nextflow.
+setup:   ## Set up all that is missing: Python packages, bedtools, kallisto, Nextflow.
 	@$(in_env)
 
 # A demo that was broken off or run before goes on from there; Nextflow warns about -resume where nothing ever ran.

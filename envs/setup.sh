@@ -12,6 +12,7 @@ set -euo pipefail
 envs=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 cache=${EXPRCAST_CACHE:-${XDG_CACHE_HOME:-${HOME:?is not set: set EXPRCAST_CACHE to a folder for downloads}/.cache}/exprcast}
 uv_version=0.13.8
+kb_version=0.30.2  # its wheel holds the binary of kallisto 0.52.0
 
 say() { echo "exprcast: $*" >&2; }
 die() { say "$*"; exit 1; }
@@ -33,7 +34,8 @@ uv=$cache/uv-$uv_version/bin/uv
 
 # What a cluster's modules put into these would shadow the locked packages.
 unset PYTHONPATH PYTHONHOME
-export PATH=$python_env/bin:$cache/debian/bedtools/usr/bin:$PATH
+kb_wheel=$cache/kb-python-$kb_version
+export PATH=$python_env/bin:$PATH:$cache/debian/bedtools/usr/bin:$cache/debian/kallisto/usr/bin:$kb_wheel/kb_python/bins/linux/kallisto
 
 # Only for lightgbm, and only where the system has no libgomp1 and we could not install it.
 gomp=$cache/debian/libgomp1/usr/lib/$(uname -m)-linux-gnu
@@ -42,7 +44,9 @@ use_own_gomp
 
 # The python of an environment is a link, which dangles once that Python is removed: then -x fails and the environment is made anew.
 python_ready() { [ -e "$python_env/.ready" ] && [ -x "$python_env/bin/python" ]; }
-tools_ready() { type -P bedtools > /dev/null; }
+# Debian's kallisto, unpacked without root, may lack a library of the system: then it is there and does not start.
+kallisto_ready() { kallisto version > /dev/null 2>&1; }
+tools_ready() { type -P bedtools > /dev/null && kallisto_ready; }
 all_ready() { python_ready && tools_ready && engine_ready; }
 
 # The first python3 on PATH that is new enough and starts: a pyenv shim may stand before Debian's own and do neither.
@@ -126,7 +130,24 @@ make_python_env() {
     touch "$python_env/.ready"
 }
 
-make_tools() { tools_ready || debian bedtools; }
+make_tools() {
+    type -P bedtools > /dev/null || debian bedtools
+    kallisto_ready || (debian kallisto) || true
+    kallisto_ready || { rm -rf "$cache/debian/kallisto" && kallisto_from_wheel; }
+}
+
+# The kallisto in the wheel of kb-python, without the 86 packages that kb-python itself would bring.
+kallisto_from_wheel() {
+    if [ ! -e "$kb_wheel/.ready" ]; then
+        python=${python:-$(find_python)}
+        make_uv
+        say "kallisto, from the wheel of kb-python $kb_version"
+        rm -rf "$kb_wheel"
+        UV_SYSTEM_CERTS=1 UV_NO_PROGRESS=1 quietly "fetching kallisto" "$uv" pip install --no-cache --no-deps --python "$python" --target "$kb_wheel" "kb-python==$kb_version"
+        touch "$kb_wheel/.ready"
+    fi
+    kallisto_ready || die "please install kallisto (apt-get install kallisto, or bioconda)"
+}
 
 if ! all_ready; then
     check_prerequisites

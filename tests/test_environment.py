@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 ENVS = ROOT / "envs"
 LAUNCHER = ENVS / "nextflow" / "nextflow"
 TESTS_AND_LINT = {"pytest", "pytest-xdist", "pytest-timeout", "hypothesis", "ruff"}
-SOUGHT_BY_SET_UP = {"java", "mvn", "nextflow", "bedtools"}
+SOUGHT_BY_SET_UP = {"java", "mvn", "nextflow", "bedtools", "kallisto"}
 JAVA_AND_NEXTFLOW_CHOICES = {"JAVA_HOME", "NXF_JAVA_HOME", "NXF_VER"}
 
 
@@ -63,7 +63,7 @@ def test_tests_run_with_exactly_the_locked_packages():
     assert {canonicalize_name(package.name): package.version for package in installed} == locked()
 
 
-@pytest.mark.parametrize("name", ["tables", "torch"])
+@pytest.mark.parametrize("name", ["tables", "torch", "kallisto"])
 def test_conda_environments_agree_with_the_lock(name):
     packages = conda(name)[1]
     assert packages, "no Python packages found"
@@ -91,6 +91,7 @@ def test_images_and_conda_have_the_same_programs():
     assert conda("kallisto")[0]["kallisto"] == pinned["kallisto"]
     for name in ["tables", "torch"]:
         assert conda(name)[0]["bedtools"] == pinned["bedtools"]
+    for name in ["tables", "torch", "kallisto"]:
         assert conda(name)[0]["python"] == "3.11", "the images are of Debian 12, whose Python is 3.11"
 
 
@@ -273,6 +274,7 @@ def test_first_python_that_works_is_taken(system, cache, quick_uv):
     script(system / "python3", "echo 'pyenv: python3: command not found' >&2; exit 127")
     script(system / "python3.12", f'exec {sys.executable} "$@"')
     script(system / "bedtools", "")
+    script(system / "kallisto", "")
     script(system / "nextflow", "echo nextflow version 25.10.0.10289")
     assert shell('. envs/setup.sh; echo "$python"', path=system, cache=cache) == str(system / "python3.12")
 
@@ -321,10 +323,37 @@ def test_without_root_a_debian_package_goes_into_the_cache(tmp_path, system, cac
         (system / name).unlink(missing_ok=True)
     script(system / "id", "echo 1000")
     script(system / "apt-get", f'[ "$1 $2" = "download bedtools" ] && dpkg-deb --build {tree} bedtools.deb')
+    script(system / "kallisto", "")
     script(system / "nextflow", "echo nextflow version 25.10.0.10289")
     (cache / "debian").unlink(missing_ok=True)
     assert shell("envs/setup.sh bedtools", path=system, cache=cache) == "bedtools from the cache"
     assert (cache / "debian" / "bedtools" / "usr" / "bin" / "bedtools").is_file()
+
+
+def test_kallisto_that_lacks_a_library_or_a_package_comes_from_the_wheel(tmp_path, system, cache):
+    for name in ["id", "apt-get", "nextflow"]:
+        (system / name).unlink(missing_ok=True)
+    script(system / "id", "echo 1000")
+    script(system / "apt-get", "exit 100")
+    script(system / "bedtools", "")
+    script(system / "nextflow", "echo nextflow version 25.10.0.10289")
+    settings = dict(re.findall(r"^(\w+_version)=(\S+)", (ENVS / "setup.sh").read_text(), re.M))
+    for made in [*cache.glob("debian"), *cache.glob("kb-python-*"), *cache.glob("uv-*")]:
+        made.unlink()
+    broken = cache / "debian" / "kallisto" / "usr" / "bin" / "kallisto"
+    script(broken, "echo kallisto: error while loading shared libraries >&2; exit 127")
+    script(
+        cache / f"uv-{settings['uv_version']}" / "bin" / "uv",
+        f"""
+        [ "$1 $2 ${{!#}}" = "pip install kb-python=={settings['kb_version']}" ]
+        while [ "$1" != --target ]; do shift; done
+        mkdir -p "$2/kb_python/bins/linux/kallisto"
+        printf '#!/bin/sh\\necho kallisto, version of the wheel\\n' > "$2/kb_python/bins/linux/kallisto/kallisto"
+        chmod +x "$2/kb_python/bins/linux/kallisto/kallisto"
+        """,
+    )
+    assert shell("envs/setup.sh true; envs/setup.sh kallisto version", path=system, cache=cache) == "kallisto, version of the wheel"
+    assert not broken.exists()
 
 
 def test_where_there_is_no_debian_the_missing_program_is_named(system, cache):
