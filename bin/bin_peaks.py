@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""Bin one sample's peaks: narrowPeak, broadPeak or BED → the numbers of its open bins and their signals (.npz)."""
+"""Bin one sample's peaks: narrowPeak, broadPeak or BED, with or without a bigWig → the numbers of its open bins and their signals (.npz)."""
 
 import argparse
 import io
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from exprcast.cli import InputError, log, run, whole_file, write_versions
+from exprcast.cli import InputError, Progress, log, run, whole_file, write_versions
 from exprcast.tables import (
     bin_offsets,
     check_file_id,
@@ -21,11 +21,16 @@ from exprcast.tables import (
     write_table,
 )
 
+if TYPE_CHECKING:
+    import pyBigWig
+
 NAME_BYTES = 40  # the quick reader takes shorter chromosome names
 SIGNAL_COLUMN = 7  # signalValue of narrowPeak and broadPeak
 BED12_COLUMNS = 12  # column 7 is thickStart there
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 INT32_MAX, INT64_MAX = np.iinfo(np.int32).max, np.iinfo(np.int64).max
+BIGWIG, BIGBED = bytes.fromhex("26fc8f88"), bytes.fromhex("ebf28987")  # magic numbers; a whole bigWig also ends with its own
+BLOCK_BP, GAP_BP = 1 << 22, 1 << 14  # a bigWig is read in pieces up to so long, across gaps up to so wide
 COUNTS = ("sample", "rows", "intervals", "kept", "excluded", "off_genome", "open_bins", "open_share", "median_width")
 
 
@@ -43,8 +48,20 @@ class Intervals(NamedTuple):
         return Intervals(self.chrom[rows], self.start[rows], self.end[rows], self.signal[rows], self.unknown)
 
 
-def bin_peaks(sample: str, peaks: Path, chrom_sizes: Path, exclude: list[Path], bin_bp: int, stats_out: Path, out: Path) -> None:
-    """Write the bins that a sample's peaks touch, each with the largest signal of those peaks, and a row of counts."""
+def bin_peaks(
+    sample: str,
+    peaks: Path,
+    chrom_sizes: Path,
+    exclude: list[Path],
+    bin_bp: int,
+    stats_out: Path,
+    out: Path,
+    coverage: Path | None = None,
+) -> None:
+    """Write the bins that a sample's peaks touch and a row of counts.
+
+    A bin's signal is its mean coverage in a bigWig; without one, the largest signal of the peaks that touch it.
+    """
     check_file_id(sample, "--sample")
     sizes = read_chrom_sizes(chrom_sizes)
     offsets = number_bins(sizes, bin_bp)
@@ -58,8 +75,11 @@ def bin_peaks(sample: str, peaks: Path, chrom_sizes: Path, exclude: list[Path], 
     if not len(kept.start):
         raise InputError(f"{peaks.name}: every peak overlaps an exclusion list; is --exclude the right file?")
     bins, signal = paint(kept, offsets, bin_bp)
+    if coverage is not None:
+        signal = mean_coverage(coverage, bins, kept, sizes, bin_bp)
     share = len(bins) / offsets[-1]
-    log.info(f"{sample}: {len(bins):,} of {offsets[-1]:,} bins of {bin_bp:,} bp are open ({share:.2%})")
+    mean = "" if coverage is None else f"; their mean coverage in {coverage.name} is {signal.mean(dtype=np.float64):.4g}"
+    log.info(f"{sample}: {len(bins):,} of {offsets[-1]:,} bins of {bin_bp:,} bp are open ({share:.2%}){mean}")
     write_table(stats_out, COUNTS, [(sample, *counts, len(bins), share, np.median(kept.end - kept.start))])
     names, lengths = np.array(list(sizes)), np.array(list(sizes.values()), np.int64)
     genome = {"chromosomes": names, "sizes": lengths, "bin_bp": np.int64(bin_bp)}
@@ -263,6 +283,80 @@ def paint(intervals: Intervals, offsets: np.ndarray, bin_bp: int) -> tuple[np.nd
     return bins[starts], np.maximum.reduceat(signal[order], starts)
 
 
+def mean_coverage(path: Path, bins: np.ndarray, peaks: Intervals, sizes: dict[str, int], bin_bp: int) -> np.ndarray:
+    """Return (bins,) float32: the mean over a bin's bases of a bigWig; a base that it does not cover counts 0."""
+    offsets, lengths = bin_offsets(sizes, bin_bp), np.array(list(sizes.values()))
+    chrom = np.searchsorted(offsets, bins, side="right") - 1
+    start = (bins - offsets[chrom]) * bin_bp
+    end = np.minimum(start + bin_bp, lengths[chrom])
+    apart = (np.diff(chrom) != 0) | (np.diff(start) > GAP_BP) | (np.diff(start // BLOCK_BP) != 0)
+    total, progress = np.empty(len(bins)), Progress(len(bins), f"bins of {path.name}")
+    with open_bigwig(path) as track:
+        names = names_in_track(path, track.chroms(), peaks, sizes)
+        for rows in np.split(np.arange(len(bins)), np.flatnonzero(apart) + 1):
+            total[rows] = sum_bins(path, track, names[chrom[rows[0]]], start[rows], end[rows[-1]], bin_bp)
+            progress.step(rows[-1] + 1)
+    mean = (total / (end - start)).astype(np.float32)
+    wrong = np.flatnonzero(~((mean >= 0) & np.isfinite(mean)))
+    if len(wrong):
+        row = wrong[0]
+        place = f"{names[chrom[row]]}:{start[row]}-{end[row]}"
+        raise InputError(f"{path.name}: the mean at {place} is {mean[row]:.4g}; coverage is a number from 0 up; is this a track of ratios?")
+    return mean
+
+
+def open_bigwig(path: Path) -> "pyBigWig.pyBigWig":
+    """Return an open bigWig; another kind of file, or one that was cut short, is an InputError."""
+    import pyBigWig  # NumPy must be imported before it
+
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    with path.open("rb") as raw:
+        first = raw.read(len(BIGWIG))
+        raw.seek(-min(len(BIGWIG), path.stat().st_size), 2)
+        last = raw.read()
+    if first != BIGWIG:
+        kind = "a bigBed, which holds intervals, not coverage" if first == BIGBED else "no bigWig"
+        raise InputError(f"{path.name}: this is {kind}; --signal needs a bigWig of coverage")
+    try:
+        if last == BIGWIG:
+            return pyBigWig.open(str(path))
+    except RuntimeError:
+        pass
+    raise InputError(f"{path.name}: the bigWig is cut short or damaged; copy or download the file again")
+
+
+def names_in_track(path: Path, track: dict[str, int], peaks: Intervals, sizes: dict[str, int]) -> dict[int, str]:
+    """Return {chromosome's number: its name in a bigWig} of the chromosomes that have peaks: each must be there, with the genome's length."""
+    aliases = chrom_aliases(sizes)
+    found = {aliases[name]: name for name in track if name in aliases} | {name: name for name in track if name in sizes}
+    names, lacking = {}, {}
+    for number, count in zip(*np.unique(peaks.chrom, return_counts=True), strict=True):
+        chrom = list(sizes)[number]
+        if chrom not in found:
+            lacking[chrom] = count
+        elif track[found[chrom]] != sizes[chrom]:
+            lengths = f"{found[chrom]} has {track[found[chrom]]} bp there, {sizes[chrom]} in the genome"
+            raise InputError(f"{path.name}: {lengths}; is this another assembly?")
+        names[number] = found.get(chrom)
+    if lacking:
+        where = f"{few(list(lacking))}, where {sum(lacking.values()):,} of the kept peaks lie"
+        raise InputError(f"{path.name}: the bigWig does not have {where}; give the complete track, or leave those peaks out with --exclude")
+    return names
+
+
+def sum_bins(path: Path, track: "pyBigWig.pyBigWig", name: str, start: np.ndarray, end: int, bin_bp: int) -> np.ndarray:
+    """Return the sum of the coverage of neighbouring bins, read in one piece up to `end`; only the last may be short."""
+    try:
+        values = track.values(name, int(start[0]), int(end), numpy=True)  # (bases,) float32, NaN where nothing is covered
+    except RuntimeError:
+        raise InputError(f"{path.name}: damaged in {name}:{start[0]}-{end}; copy or download the file again") from None
+    if not len(values):
+        raise InputError(f"{path.name}: the bigWig covers no base at all; is it the right file?")
+    values = np.append(values, np.zeros(-len(values) % bin_bp, np.float32))
+    return np.nansum(values.reshape(-1, bin_bp)[(start - start[0]) // bin_bp], axis=1, dtype=np.float64)
+
+
 def parse_args() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -278,6 +372,9 @@ def parse_args() -> argparse.ArgumentParser:
         metavar="BED",
         help="regions to leave out: peaks that overlap one are dropped whole; repeatable",
     )
+    parser.add_argument(
+        "--signal", type=Path, metavar="BIGWIG", help="coverage: an open bin's signal is its mean, not the peak's signalValue"
+    )
     parser.add_argument("--bin-bp", type=int, default=200, help="width of a bin in bp (default: %(default)s)")
     parser.add_argument("--stats-out", type=Path, required=True, help="one-row TSV of counts")
     parser.add_argument("--out", type=Path, required=True, help="the bins (.npz)")
@@ -287,8 +384,8 @@ def parse_args() -> argparse.ArgumentParser:
 def main(options: argparse.Namespace) -> None:
     """Bin, then say with what."""
     peaks, exclude = options.peaks, options.exclude
-    bin_peaks(options.sample, peaks, options.chrom_sizes, exclude, options.bin_bp, options.stats_out, options.out)
-    write_versions(options.versions, "numpy", *(["pybedtools"] if exclude else []))
+    bin_peaks(options.sample, peaks, options.chrom_sizes, exclude, options.bin_bp, options.stats_out, options.out, options.signal)
+    write_versions(options.versions, "numpy", *(["pybedtools"] if exclude else []), *(["pyBigWig"] if options.signal else []))
 
 
 if __name__ == "__main__":

@@ -3,13 +3,17 @@
 import gzip
 import sys
 from pathlib import Path
+from struct import unpack_from
 from subprocess import CompletedProcess, run
 
 import numpy as np
+import pyBigWig
 import pytest
 from pybedtools import BedTool
 
+import bin_peaks as script
 from bin_peaks import bin_peaks, collapse, paint, read_carefully, read_intervals, read_quickly
+from exprcast.cli import InputError
 from exprcast.tables import bin_offsets
 
 ROOT = Path(__file__).parents[1]
@@ -38,11 +42,21 @@ def run_script(folder: Path, text: str | bytes, *options: object, name: str = "p
     return run(list(map(str, command)), capture_output=True, text=True, timeout=120)
 
 
-def binned(folder: Path, text: str | bytes, *exclude: Path) -> dict[int, float]:
+def write_bigwig(folder: Path, rows: list[tuple[str, int, int, float]], sizes: dict[str, int] = SIZES) -> Path:
+    """Write a bigWig of (chromosome, start, end, value); its header lists all chromosomes."""
+    path = folder / "s.bw"
+    with pyBigWig.open(str(path), "w") as track:
+        track.addHeader(list(sizes.items()), maxZooms=0)
+        for chrom, start, end, value in rows:
+            track.addEntries([chrom], [start], ends=[end], values=[float(value)])
+    return path
+
+
+def binned(folder: Path, text: str | bytes, *exclude: Path, coverage: Path | None = None) -> dict[int, float]:
     """Return {genome-wide bin: signal}."""
     peaks = folder / "peaks.bed"
     peaks.write_bytes(text.encode() if isinstance(text, str) else text)
-    bin_peaks("s", peaks, write_sizes(folder), list(exclude), 100, folder / "s.tsv", folder / "s.npz")
+    bin_peaks("s", peaks, write_sizes(folder), list(exclude), 100, folder / "s.tsv", folder / "s.npz", coverage)
     with np.load(folder / "s.npz", allow_pickle=False) as table:
         return dict(zip(table["bin"].tolist(), table["signal"].tolist(), strict=True))
 
@@ -56,6 +70,14 @@ def refused(folder: Path, text: str | bytes, *options: object, name: str = "peak
     assert line.startswith("bin_peaks.py: error: ")
     assert {path.name for path in set(folder.iterdir()) - before} <= {name, "chrom.sizes"}
     return line
+
+
+def refused_coverage(folder: Path, text: str, coverage: Path) -> str:
+    """Return what is said of a bigWig that will not do; no result may be left behind."""
+    with pytest.raises(InputError) as refusal:
+        binned(folder, text, coverage=coverage)
+    assert not (folder / "s.npz").exists() and not (folder / "s.tsv").exists()
+    return str(refusal.value)
 
 
 def stats(folder: Path) -> dict[str, str]:
@@ -239,6 +261,140 @@ def test_a_wrong_exclusion_list_is_refused(tmp_path, text, message):
     line = run_script(tmp_path, "chr1\t0\t5\n", "--exclude", tmp_path / "list.bed").stderr.splitlines()[-1]
     assert line.startswith("bin_peaks.py: error: ") and message in line
     assert not (tmp_path / "s.npz").exists() and not (tmp_path / "s.tsv").exists()
+
+
+def test_an_open_bin_has_the_mean_coverage_of_its_bases_and_a_base_without_any_counts_0(tmp_path):
+    coverage = write_bigwig(tmp_path, [("chr1", 100, 150, 3), ("chr1", 150, 210, 5), ("chr1", 300, 400, 7), ("chr2", 400, 425, 4)])
+    text = "".join(f"{where}\t.\t0\t.\t99\t-1\t-1\t10\n" for where in ("chr1\t199\t201", "chr1\t500\t501", "chr2\t449\t450"))
+    # bin 1: 50 × 3 + 50 × 5 of 100 bases; bin 2: 10 × 5; bin 3 is covered, not open; bin 5 is open, not covered; bin 14 has 50 bases
+    assert binned(tmp_path, text, coverage=coverage) == pytest.approx({1: 4.0, 2: 0.5, 5: 0.0, 14: 2.0})
+    assert binned(tmp_path, text) == dict.fromkeys([1, 2, 5, 14], 99.0)
+
+
+def test_a_chromosome_without_coverage_is_all_0_if_the_bigwig_lists_it(tmp_path):
+    coverage = write_bigwig(tmp_path, [("chr1", 0, 100, 2)])
+    assert binned(tmp_path, "chr1\t0\t50\nchr2\t0\t150\n", coverage=coverage) == {0: 2.0, 10: 0.0, 11: 0.0}
+
+
+def test_a_bigwig_may_name_chromosomes_in_the_other_style(tmp_path):
+    coverage = write_bigwig(tmp_path, [("1", 0, 100, 2), ("MT", 100, 200, 3)], {"1": 1000, "2": 450, "MT": 200, "GL000": 7})
+    assert binned(tmp_path, "chr1\t0\t50\nchrM\t150\t160\n", coverage=coverage) == {0: 2.0, 16: 3.0}
+
+
+def test_the_log_says_the_mean_and_versions_name_the_reader(tmp_path):
+    coverage = write_bigwig(tmp_path, [("chr1", 0, 100, 2), ("chr1", 100, 200, 5)])
+    result = run_script(tmp_path, "chr1\t0\t200\n", "--signal", coverage, "--versions", tmp_path / "versions.json")
+    assert "2 of 17 bins of 100 bp are open (11.76%); their mean coverage in s.bw is 3.5" in result.stderr
+    assert '"pyBigWig"' in (tmp_path / "versions.json").read_text()
+    assert list(stats(tmp_path)) == list(script.COUNTS) and stats(tmp_path)["open_bins"] == "2"
+    first = (tmp_path / "s.npz").read_bytes()
+    run_script(tmp_path, "chr1\t0\t200\n", "--signal", coverage)
+    assert (tmp_path / "s.npz").read_bytes() == first
+
+
+@pytest.mark.parametrize(("block_bp", "gap_bp"), [(1 << 22, 1 << 14), (1000, 0), (1000, 400), (50, 50)])
+def test_means_are_the_same_in_pieces_of_any_length(tmp_path, monkeypatch, block_bp, gap_bp):
+    monkeypatch.setattr(script, "BLOCK_BP", block_bp)
+    monkeypatch.setattr(script, "GAP_BP", gap_bp)
+    sizes, text = random_peaks(150)
+    rng, rows = np.random.default_rng(2), []
+    bases = {name: np.zeros(size) for name, size in sizes.items()}
+    for name, values in bases.items():
+        cuts = np.unique(rng.integers(0, len(values), len(values) // 100)).tolist()
+        for start, end in zip(cuts[:-1:2], cuts[1::2], strict=True):
+            rows.append((name, start, end, int(rng.integers(1, 9))))
+            values[start:end] = rows[-1][3]
+    (tmp_path / "peaks.bed").write_text(text)
+    genome, coverage = write_sizes(tmp_path, sizes), write_bigwig(tmp_path, rows, sizes)
+    bin_peaks("s", tmp_path / "peaks.bed", genome, [], 200, tmp_path / "s.tsv", tmp_path / "s.npz", coverage)
+    expected = np.array([values[start : start + 200].mean() for values in bases.values() for start in range(0, len(values), 200)])
+    with np.load(tmp_path / "s.npz", allow_pickle=False) as table:
+        np.testing.assert_allclose(table["signal"], expected[table["bin"]], rtol=1e-6)
+
+
+def test_a_bigwig_without_a_chromosome_that_has_peaks_is_refused(tmp_path):
+    coverage = write_bigwig(tmp_path, [("chr1", 0, 100, 2)], {"chr1": 1000})
+    text = "chr1\t0\t50\nchr2\t0\t50\nchr2\t60\t90\nchrM\t0\t50\nchrUn\t0\t50\n"
+    line = refused_coverage(tmp_path, text, coverage)
+    assert "s.bw: the bigWig does not have chr2, chrM, where 3 of the kept peaks lie; give the complete track, or leave" in line
+    (tmp_path / "x.bed").write_text("chr2\t0\t450\nchrM\t0\t200\n")
+    assert binned(tmp_path, text, tmp_path / "x.bed", coverage=coverage) == {0: 2.0}
+
+
+def test_a_bigwig_of_another_assembly_is_refused(tmp_path):
+    coverage = write_bigwig(tmp_path, [("1", 0, 100, 2)], {"1": 1001, "2": 449})
+    line = refused_coverage(tmp_path, "chr1\t0\t50\n", coverage)
+    assert "s.bw: 1 has 1001 bp there, 1000 in the genome; is this another assembly?" in line
+
+
+@pytest.mark.parametrize(("value", "said"), [(-0.25, "-0.25"), (float("inf"), "inf")])
+def test_a_track_of_ratios_is_refused(tmp_path, value, said):
+    coverage = write_bigwig(tmp_path, [("chr1", 100, 200, value)])
+    line = refused_coverage(tmp_path, "chr1\t0\t150\n", coverage)
+    assert f"s.bw: the mean at chr1:100-200 is {said}; coverage is a number from 0 up" in line
+
+
+def test_a_bigwig_that_covers_nothing_is_refused(tmp_path):
+    line = refused_coverage(tmp_path, "chr1\t0\t150\n", write_bigwig(tmp_path, []))
+    assert "s.bw: the bigWig covers no base at all" in line
+
+
+NO_BIGWIGS = {
+    b"chr1\t0\t100\t2.5\n": "s.bw: this is no bigWig; --signal needs a bigWig of coverage",
+    b"": "s.bw: this is no bigWig",
+    gzip.compress(b"chr1"): "s.bw: this is no bigWig",
+    script.BIGBED + bytes(60): "s.bw: this is a bigBed, which holds intervals, not coverage; --signal needs a bigWig",
+    script.BIGWIG + bytes(60): "s.bw: the bigWig is cut short or damaged; copy or download the file again",
+}
+
+
+@pytest.mark.parametrize("content", NO_BIGWIGS, ids=range(len(NO_BIGWIGS)))
+def test_what_is_no_bigwig_is_refused(tmp_path, content):
+    (tmp_path / "s.bw").write_bytes(content)
+    assert NO_BIGWIGS[content] in refused_coverage(tmp_path, "chr1\t0\t150\n", tmp_path / "s.bw")
+
+
+def test_an_absent_bigwig_is_one_line_and_exit_1(tmp_path):
+    result = run_script(tmp_path, "chr1\t0\t150\n", "--signal", tmp_path / "absent.bw")
+    *_, line = result.stderr.splitlines()
+    assert result.returncode == 1 and line.startswith("bin_peaks.py: error: ") and line.endswith("absent.bw: no such file")
+
+
+@pytest.mark.parametrize("part", [0.05, 0.3, 0.6, 0.9, 0.999])
+def test_a_bigwig_that_was_cut_short_is_refused(tmp_path, part):
+    whole = write_bigwig(tmp_path, [("chr1", 10 * n, 10 * n + 7, n) for n in range(99)]).read_bytes()
+    (tmp_path / "s.bw").write_bytes(whole[: int(len(whole) * part)])
+    line = refused_coverage(tmp_path, "chr1\t0\t150\n", tmp_path / "s.bw")
+    assert "s.bw: the bigWig is cut short or damaged" in line
+
+
+def test_a_damaged_piece_of_a_bigwig_is_refused(tmp_path):
+    path = write_bigwig(tmp_path, [("chr1", 10 * n, 10 * n + 7, n) for n in range(99)])
+    content = bytearray(path.read_bytes())
+    (data,) = unpack_from("<Q", content, 16)
+    content[data + 8 : data + 28] = bytes(20)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"s\.bw: damaged in chr1:0-200; copy or download the file again"):
+        binned(tmp_path, "chr1\t0\t150\n", coverage=path)
+
+
+def test_real_coverage_of_every_open_bin(tmp_path):
+    peaks = needs(DATA / "peaks" / "K562.ATAC.chr22.macs2_p0.1.narrowPeak.gz")
+    coverage = needs(DATA / "peaks" / "acc.K562.chr22.bw")
+    sizes = needs(DATA / "genome" / "GRCh38_EBV.chrom.sizes")
+    bin_peaks("K562", peaks, sizes, [], 200, tmp_path / "s.tsv", tmp_path / "s.npz", coverage)
+    with pyBigWig.open(str(coverage)) as track:
+        start, end, value = np.array(track.intervals("chr22")).T
+        lengths = track.chroms()
+    edges = np.concatenate([[0], np.ravel([start, end], "F")])
+    area = np.concatenate([[0], np.cumsum(np.ravel([np.zeros(len(start)), (end - start) * value], "F"))])  # up to each edge
+    with np.load(tmp_path / "s.npz", allow_pickle=False) as table:
+        names, chromosomes = table["chromosomes"].tolist(), dict(zip(table["chromosomes"].tolist(), table["sizes"].tolist(), strict=True))
+        left = (table["bin"] - bin_offsets(chromosomes, 200)[names.index("chr22")]) * 200.0
+        signal = table["signal"]
+    assert len(signal) == 49_185 and chromosomes["chr22"] == lengths["chr22"]
+    expected = (np.interp(left + 200, edges, area) - np.interp(left, edges, area)) / 200
+    np.testing.assert_allclose(signal, expected, rtol=1e-5, atol=1e-6)
 
 
 def random_peaks(count: int, seed: int = 1) -> tuple[dict[str, int], str]:
