@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
-"""Draw a finished run on one self-contained page: scores, predictions, curves, quality, shares, versions → report.html."""
+"""Draw a finished run on one self-contained page: scores, predictions, curves, quality, shares, versions → report.html.
+
+A run without models gives a page of quality and versions.
+"""
 
 import argparse
 from pathlib import Path
 
 from exprcast.cli import InputError, log, run, whole_file
-from exprcast.page import render_page
+from exprcast.page import Section, Verdict, render_page
 from exprcast.results import (
     LEAKAGE_COLUMNS,
     Predictions,
@@ -14,6 +17,7 @@ from exprcast.results import (
     read_history,
     read_json,
     read_predictions,
+    read_reads,
     read_rows,
     read_scores,
     read_shares,
@@ -34,36 +38,57 @@ from exprcast.sections import (
 from exprcast.tables import refuse_duplicates
 from exprcast.verdict import make_verdict
 
+OF_MODELS = ("scores", "samples", "genes", "leakage", "predictions")
+
 
 def report(options: argparse.Namespace) -> None:
-    """Read everything, then write the verdicts and the sections in the order in which a reader asks."""
+    """Write the page: first what models did, if there are any, then the data and what it takes to run again."""
+    with_models = given_models(options)
+    reads, peaks = read_reads(options.read_stats), read_rows(options.peak_stats, list(PEAK_COLUMNS))
+    quality = quality_section(reads, peaks, read_rows(options.expression_stats, list(EXPRESSION_COLUMNS)))
+    shares = [read_shares(path) for path in options.attributions]
+    provenance = provenance_section(merge_versions(options.tool_versions), read_json(options.parameters), options.code, shares)
+    if with_models:
+        title = "exprcast: does the model beat simple rules?"
+        subtitle, verdicts, sections = judge_models(options)
+        sections += [quality, attribution_section(shares), provenance]
+    else:
+        title, subtitle, verdicts = "exprcast: the data; no model was trained", "Quality of each sample, versions and parameters", []
+        sections = [quality, provenance]
+    with whole_file(options.out) as temporary:
+        temporary.write_text(render_page(title, subtitle, verdicts, sections), encoding="utf-8")
+    log.info(f"{options.out.name}: {options.out.stat().st_size / 1e6:.1f} MB" + ("" if with_models else "; no model was trained"))
+
+
+def given_models(options: argparse.Namespace) -> bool:
+    """Say whether the run had models: the files that tell of them are given all or none."""
+    files = {f"--{name}": getattr(options, name) for name in (*OF_MODELS, "histories", "attributions")}
+    given = [name for name, value in files.items() if value]
+    lacking = [f"--{name}" for name in OF_MODELS if not files[f"--{name}"]]
+    if given and lacking:
+        raise InputError(f"{', '.join(given)} without {', '.join(lacking)}: give all of them, or none for a run without models")
+    return not lacking
+
+
+def judge_models(options: argparse.Namespace) -> tuple[str, list[Verdict], list[Section]]:
+    """Return what the page says of the models: its second line, a verdict a family, the sections from the run to leakage."""
     families = sorted((read_predictions(path) for path in options.predictions), key=lambda predictions: predictions.family)
     refuse_duplicates((predictions.family for predictions in families), "predictions: family")
     scores, leakage = read_scores(options.scores), read_rows([options.leakage], LEAKAGE_COLUMNS)
     compare_families(families, scores, options.scores)
     samples, genes = read_units(options.samples, "sample", "r_gene_dev"), read_units(options.genes, "gene", "r_sample")
-    peaks, expression = read_rows(options.peak_stats, list(PEAK_COLUMNS)), read_rows(options.expression_stats, list(EXPRESSION_COLUMNS))
-    histories, shares = [read_history(path) for path in options.histories], [read_shares(path) for path in options.attributions]
-    versions, parameters = merge_versions(options.tool_versions), read_json(options.parameters)
-    verdicts = [make_verdict(scores, predictions, leakage) for predictions in families]
     sections = [
         run_section(families, leakage),
         scores_section(families, scores),
         observed_section(families, scores, samples, genes),
-        curves_section(histories),
+        curves_section([read_history(path) for path in options.histories]),
         leakage_section(leakage, max(len(predictions.folds) for predictions in families)),
-        quality_section(peaks, expression),
-        attribution_section(shares),
-        provenance_section(versions, parameters, options.code, shares),
     ]
     first = families[0]
     subtitle = f"{', '.join(f'{p.family}:{p.preset}' for p in families)} on {len(first.rows):,} × {len(first.columns):,} values of {first.unit}, {len(first.folds)} folds"
-    with whole_file(options.out) as temporary:
-        temporary.write_text(render_page("exprcast: does the model beat simple rules?", subtitle, verdicts, sections), encoding="utf-8")
-    log.info(
-        "; ".join(f"{p.family} {verdict.kind}" for p, verdict in zip(families, verdicts, strict=True))
-        + f"; {options.out.stat().st_size / 1e6:.1f} MB"
-    )
+    verdicts = [make_verdict(scores, predictions, leakage) for predictions in families]
+    log.info("; ".join(f"{p.family} {verdict.kind}" for p, verdict in zip(families, verdicts, strict=True)))
+    return subtitle, verdicts, sections
 
 
 def compare_families(families: list[Predictions], scores: Scores, path: Path) -> None:
@@ -77,14 +102,15 @@ def compare_families(families: list[Predictions], scores: Scores, path: Path) ->
 def parse_args() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scores", type=Path, required=True, help="TSV of all scores, from evaluate.py")
-    parser.add_argument("--samples", type=Path, required=True, help="TSV, one row a sample and predictor, from evaluate.py")
-    parser.add_argument("--genes", type=Path, required=True, help="TSV, one row a gene and predictor, from evaluate.py")
-    parser.add_argument("--leakage", type=Path, required=True, help="TSV of what test and training parts share, from evaluate.py")
-    parser.add_argument("--predictions", type=Path, nargs="+", required=True, help="what combine.py wrote, one file a family")
+    parser.add_argument("--scores", type=Path, help="TSV of all scores, from evaluate.py")
+    parser.add_argument("--samples", type=Path, help="TSV, one row a sample and predictor, from evaluate.py")
+    parser.add_argument("--genes", type=Path, help="TSV, one row a gene and predictor, from evaluate.py")
+    parser.add_argument("--leakage", type=Path, help="TSV of what test and training parts share, from evaluate.py")
+    parser.add_argument("--predictions", type=Path, nargs="*", default=[], help="what combine.py wrote, one file a family")
     parser.add_argument(
         "--histories", type=Path, nargs="*", default=[], help="learning curves, <family>.fold<number>.seed<number>.history.tsv"
     )
+    parser.add_argument("--read-stats", type=Path, nargs="*", default=[], help="TSVs of RNA reads, one row a sample")
     parser.add_argument("--peak-stats", type=Path, nargs="*", default=[], help="TSVs of counts, from bin_peaks.py")
     parser.add_argument("--expression-stats", type=Path, nargs="*", default=[], help="TSVs of counts, from collect_expression.py")
     parser.add_argument("--attributions", type=Path, nargs="*", default=[], help="what attribute.py wrote")

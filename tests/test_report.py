@@ -26,6 +26,10 @@ from tiny import tiny_dataset
 RULES = {"mean": "NA", "nearest": 0.1, "ridge": 0.55, "rule": 0.5}
 BETTER, WORSE, UNDECIDED = (0.16, 0.14, 0.18), (-0.16, -0.18, -0.14), (0.01, -0.02, 0.04)
 PEAKS = "sample\trows\tintervals\tkept\texcluded\toff_genome\topen_bins\topen_share\tmedian_width\n"
+READS = {
+    "layout": "paired", "lanes": 1, "reads": 10_000, "mapped": 8_894, "mapped_share": 0.8894, "unique_share": 0.4, "strandedness": "reverse", "forward_share": 0.031,
+    "fragment_mean": 210.4, "fragment_sd": "NA", "transcripts": 4_000, "genes": 1_000, "remark": "",
+}  # fmt: skip
 VOID = {"meta", "br", "wbr", "img", "link", "hr", "input"}
 
 
@@ -127,6 +131,28 @@ def make_run(folder: Path, ids: list[str] = ("S1", "S2", "S3"), **more: object) 
     return parsed
 
 
+def write_reads(folder: Path, sample: str, **more: object) -> Path:
+    """Write one sample's RNA reads: a good sample, but for what `more` says."""
+    row = {"sample": sample} | READS | more
+    path = folder / f"reads{len(list(folder.glob('reads*.tsv')))}.tsv"
+    write_table(path, list(row), [list(row.values())])
+    return path
+
+
+def make_data_run(folder: Path, **samples: dict) -> Namespace:
+    """Return the options of report.py for a run without models; `samples` says what is odd about the reads of each."""
+    (folder / "parameters.json").write_text('{"families": "none"}')
+    options = report.parse_args().parse_args(["--parameters", str(folder / "parameters.json"), "--out", str(folder / "report.html")])
+    options.code, options.read_stats = "0123abcd", [write_reads(folder, name, **more) for name, more in samples.items()]
+    return options
+
+
+def row_of(page: str, name: str) -> list[str]:
+    """Return the cells of the first row of this name, with their tags."""
+    row = re.search(rf'<th scope="row">{name}</th>(.*?)</tr>', page, re.DOTALL)[1]
+    return re.findall(r"<td.*?</td>", row, re.DOTALL)
+
+
 def make_page(options: Namespace) -> Reader:
     """Write the page and follow it."""
     report.report(options)
@@ -213,6 +239,7 @@ def full_run(folder: Path, ids: list[str]) -> Namespace:
             [(1, 1, 9.0, 3.0), (2, 1, 1.0, 0.5), (1, 1001, 2.0, "NA")],
         )
     (folder / "a.peaks.tsv").write_text(PEAKS + f"{ids[0]}\t1200\t1100\t1000\t40\t60\t5000\t0.0312\t350\n")
+    options.read_stats = [write_reads(folder, one, remark=f"odd {one}") for one in ids]
     (folder / "expression.tsv").write_text(f"sample\ttotal\tdetected\tdetected_share\tunit\n{ids[0]}\t1000000\t15321\t0.61\ttpm\n")
     with h5py.File(folder / "toy.attributions.h5", "w") as file:
         file.attrs.update(
@@ -241,17 +268,126 @@ def full_run(folder: Path, ids: list[str]) -> Namespace:
 
 def test_every_section_shows_what_it_was_given(tmp_path):
     page = make_page(full_run(tmp_path, ["S1", "S2"]))
-    for words in ("seed 1 best epoch 2 of 3, started again after a collapse", "15,321", "3.12 %", "1.0, 2.0", "bin_bp", "0123abcd", "feed"):
+    shown = (
+        "seed 1 best epoch 2 of 3, started again after a collapse",
+        "15,321",
+        "3.12 %",
+        "88.9 %",
+        "1.0, 2.0",
+        "bin_bp",
+        "0123abcd",
+        "feed",
+    )
+    for words in shown:
         assert page.says(words), words
     assert page.says("88 % of all lies within 10 kb of the TSS")  # (1 + 2 + 1 + 3) of 8; centres at −15, −5, 5 and 15 kb
     assert page.says("They do: they miss it by at most 0.0010, where predictions change by 1 on average.")
-    assert page.open == [] and page.tags.count("svg") == len(page.alts) == 8 and all(page.alts)
+    assert page.open == [] and page.tags.count("svg") == len(page.alts) == 9 and all(page.alts)
 
 
 def test_two_samples_and_nothing_optional(tmp_path):
     page = make_page(make_run(tmp_path, ["S1", "S2"]))
     assert page.open == []
     assert page.says("No learning curves") and page.says("finished dataset") and page.says("No attributions")
+
+
+def test_reads_stand_in_a_row_a_sample(tmp_path):
+    single = {"layout": "single", "strandedness": "unstranded", "lanes": 3, "fragment_mean": 200, "fragment_sd": 30, "forward_share": "NA"}
+    page = make_page(make_data_run(tmp_path, B=single, A={}))
+    text = (tmp_path / "report.html").read_text()
+    cells = row_of(text, "A")
+    assert [" ".join(re.sub("<[^>]*>", " ", cell).split()) for cell in cells] == [
+        "10,000", "88.9 %", "40.0 %", "paired, reverse 3.1 % forward", "210", "4,000", "1,000", "",
+    ]  # fmt: skip
+    assert "--bar-end: 89%" in cells[1] and "--bar-end: 100%" in cells[6]
+    assert page.says("10,000 3 lanes") and page.says("single, unstranded 200 SD 30, given")
+    assert text.index(">A</th>") < text.index(">B</th>")
+
+
+ODD_READS = {
+    "G1": {},
+    "low": {"mapped_share": 0.213},
+    "few": {"genes": 499},
+    "G2": {},
+    "said": {"remark": "strandedness unclear"},
+    "both": {"mapped_share": 0.4, "genes": 0},
+}
+
+
+def test_samples_whose_reads_stand_out_are_named_with_the_reason(tmp_path):
+    page = make_page(make_data_run(tmp_path, **ODD_READS, edge={"mapped_share": 0.5, "genes": 500}))
+    assert page.says(
+        "RNA reads: 4 of 7 samples stand out: both (only 40.0 % of the reads map; only 0 genes are detected, the median is 1,000), "
+        "few (only 499 genes are detected, the median is 1,000), low (only 21.3 % of the reads map), said (strandedness unclear)."
+    )
+    text = (tmp_path / "report.html").read_text()
+    assert [sum('class="bad' in cell for cell in row_of(text, name)) for name in ("G1", "low", "few", "both", "edge")] == [0, 1, 1, 2, 0]
+
+
+def test_the_picture_of_reads_begins_with_what_stands_out_in_red(tmp_path):
+    report.report(make_data_run(tmp_path, **ODD_READS))
+    drawn = re.findall(r'<text style="([^"]*)"[^>]*>([a-zG]+\d?)</text>', (tmp_path / "report.html").read_text())
+    names = [(name, "var(--worse)" in style) for style, name in drawn if name in ODD_READS]
+    assert names == [("both", True), ("low", True), ("few", True), ("said", True), ("G1", False), ("G2", False)]
+
+
+def test_reads_of_which_none_stands_out(tmp_path):
+    page = make_page(make_data_run(tmp_path, A={}, B={"genes": 1_200}))
+    assert page.says("nothing stands out; in every sample at least 50 % of the reads map and 550 genes (half of the median) are detected.")
+
+
+def test_of_many_samples_the_60_lowest_are_drawn(tmp_path):
+    page = make_page(make_data_run(tmp_path, **{f"S{n}": {"mapped_share": 0.6 + n / 1000} for n in range(61)}))
+    text = (tmp_path / "report.html").read_text()
+    assert ">S59</text>" in text and ">S60</text>" not in text and ">S60</th>" in text
+    assert page.says("the 60 lowest of 61 samples") and len(text) < 200_000
+
+
+def test_a_run_without_models_is_a_page_of_data_without_a_verdict(tmp_path):
+    options = make_data_run(tmp_path, A={})
+    page = make_page(options)
+    assert page.open == [] and page.says("exprcast: the data; no model was trained") and "article" not in page.tags
+    assert not any(page.says(word) for word in ("BETTER", "WORSE", "UNDECIDED", "UNKNOWN", "Scores", "Learning curves"))
+    assert re.findall(r'<h2 id="(\w+)"', options.out.read_text()) == ["quality", "provenance"]
+
+
+@pytest.mark.parametrize("lacking", ["scores", "samples", "genes", "leakage", "predictions"])
+def test_files_of_models_are_given_all_or_none(tmp_path, lacking):
+    options = make_run(tmp_path)
+    setattr(options, lacking, None)
+    with pytest.raises(InputError, match=f"without --{lacking}: give all of them, or none for a run without models"):
+        report.report(options)
+
+
+def test_learning_curves_need_models(tmp_path):
+    options = make_data_run(tmp_path)
+    options.histories = [tmp_path / "toy.fold0.seed1.history.tsv"]
+    with pytest.raises(InputError, match="^--histories without --scores, --samples, --genes, --leakage, --predictions: give all"):
+        report.report(options)
+
+
+READ_FAULTS = {
+    "mapped_share": ("high", r"reads0.tsv line 2, column mapped_share: 'high' is no number"),
+    "genes": ("NA", r"reads0.tsv line 2, column genes: 'NA' is no count and no share; every sample needs one"),
+    "reads": ("inf", r"reads0.tsv line 2, column reads: 'inf' is no count"),
+    "sample": ("B", r"counts of reads: sample 'B' occurs twice"),
+}
+
+
+@pytest.mark.parametrize("column", READ_FAULTS)
+def test_bad_counts_of_reads_are_named(tmp_path, column):
+    value, message = READ_FAULTS[column]
+    options = make_data_run(tmp_path)
+    options.read_stats = [write_reads(tmp_path, **{"sample": "A", column: value}), write_reads(tmp_path, "B")]
+    with pytest.raises(InputError, match=message):
+        report.report(options)
+
+
+def test_counts_of_reads_need_every_column(tmp_path):
+    options = make_data_run(tmp_path, A={})
+    options.read_stats[0].write_text("sample\tlayout\nA\tpaired\n")
+    with pytest.raises(InputError, match="reads0.tsv line 1: no column lanes, reads, mapped"):
+        report.report(options)
 
 
 def test_names_from_outside_are_escaped_everywhere(tmp_path):

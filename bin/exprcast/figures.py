@@ -20,8 +20,8 @@ from exprcast.results import MODEL, History
 
 TEXT, LINE = "#010101", "#010102"
 PREDICTORS = {MODEL: "#010103", "mean": "#010104", "ridge": "#010105", "nearest": "#010106", "rule": "#010107"}
-OTHER = "#010108"
-PLACEHOLDERS = {TEXT: "currentColor", LINE: "var(--line)", OTHER: "var(--other)"} | {
+OTHER, BAD = "#010108", "#010109"
+PLACEHOLDERS = {TEXT: "currentColor", LINE: "var(--line)", OTHER: "var(--other)", BAD: "var(--worse)"} | {
     colour: f"var(--{name})" for name, colour in PREDICTORS.items()
 }
 DENSITY = (70, 140, 235)  # a blue that shows on white and on black
@@ -114,13 +114,40 @@ def draw_bars(
         if not np.isnan(rule).all():
             axes.hlines(rule[order], x - 0.42, x + 0.42, color=colour(rule_name), linewidth=2.5, label=rule_name)
         axes.axhline(0, color=TEXT, linewidth=0.8)
-        axes.set_xticks(x, [shorten(ids[i]) for i in order], rotation=90 if len(ids) > 6 else 0, size=10 if len(ids) <= 40 else 8)
-        axes.set_xlim(-0.6, max(len(ids), 8) - 0.4)
-        axes.grid(False, axis="x")
+        name_samples(axes, [ids[i] for i in order])
         axes.set_ylabel(label)
         show_legend(axes)
 
     return picture(name, paint, alt, caption, size="wide")
+
+
+def draw_reads(
+    name: str, ids: Sequence[str], mapped: np.ndarray, genes: np.ndarray, bad: np.ndarray, least: float, alt: str, caption: str
+) -> Picture:
+    """A bar a sample for the share of reads mapped, a dot for its genes as a part of the median; what is bad in red."""
+
+    def paint(axes: Axes) -> None:
+        x = np.arange(len(ids))
+        for which, shade, word in ((~bad, TEXT, "reads mapped, share"), (bad, BAD, None)):
+            axes.bar(x, np.where(which, mapped, np.nan), width=0.75, color=shade, alpha=0.35, label=word)
+        for which, shade, word in ((~bad, TEXT, "genes detected, 1 = median"), (bad, BAD, None)):
+            axes.plot(x, np.where(which, genes, np.nan), "o", color=shade, markersize=5, label=word)
+        axes.axhline(least, color=TEXT, linewidth=0.8, linestyle="--")
+        name_samples(axes, ids)
+        for label, one in zip(axes.get_xticklabels(), bad, strict=True):
+            label.set_color(BAD if one else TEXT)
+        axes.set_ylim(bottom=0)
+        show_legend(axes)
+
+    return picture(name, paint, alt, caption, size="wide")
+
+
+def name_samples(axes: Axes, ids: Sequence[str]) -> None:
+    """Write each sample's id below its place, upright where there are many."""
+    crowded = len(ids) > 6 or max(map(len, ids), default=0) > 12
+    axes.set_xticks(range(len(ids)), [shorten(one) for one in ids], rotation=90 if crowded else 0, size=10 if len(ids) <= 40 else 8)
+    axes.set_xlim(-0.6, max(len(ids), 8) - 0.4)
+    axes.grid(False, axis="x")
 
 
 def draw_histogram(name: str, values: dict[str, np.ndarray], labels: tuple[str, str], alt: str, caption: str) -> Picture:

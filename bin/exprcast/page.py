@@ -138,7 +138,7 @@ caption { text-align: left; padding: .3rem .5rem; }
 th, td { padding: .3rem .5rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top; white-space: nowrap; }
 thead th { position: sticky; top: 0; background: var(--page); color: var(--muted); font-weight: 600; font-size: .8rem; vertical-align: bottom; white-space: normal;
   min-width: 4.5rem; border: 0; box-shadow: inset 0 -1px var(--line); }
-th:first-child, .words { text-align: left; } td.words { white-space: normal; max-width: 40rem; overflow-wrap: anywhere; min-width: 6rem; }
+th:first-child, .words { text-align: left; } td.words { white-space: normal; max-width: 40rem; overflow-wrap: anywhere; min-width: 6rem; } td.whole { white-space: nowrap; }
 .note { display: block; font-size: .78rem; font-weight: 400; } td.best { color: var(--better); font-weight: 600; } .model { color: var(--model); }
 td[style] { background: linear-gradient(90deg, var(--bar) var(--bar-end), transparent 0); }
 .pictures { display: flex; flex-wrap: wrap; gap: 1rem 1.5rem; margin: 1rem 0; }
@@ -166,7 +166,7 @@ TEMPLATE = """<!DOCTYPE html>
 {% endif %}
 {% endmacro %}
 {% macro show_table(table) %}
-<div class="scroll{{ ' tall' if table.rows | length > 15 }}" tabindex="0" role="region" aria-label="{{ table.caption }}"><table>
+<div class="scroll{{ ' tall' if table.rows | length > 10 }}" tabindex="0" role="region" aria-label="{{ table.caption }}"><table>
 <caption>{{ table.caption }}</caption>
 <thead><tr>{% for name in table.head %}<th scope="col"{% if loop.index0 in table.words %} class="words"{% endif %}>{{ name | breakable }}</th>{% endfor %}</tr></thead>
 <tbody>

@@ -1,4 +1,4 @@
-"""What a finished run left behind, read for the report: scores, predictions, learning curves, leakage, quality, shares, versions."""
+"""What a finished run left behind, read for the report: scores, predictions, learning curves, leakage, quality, reads, shares, versions."""
 
 import json
 import re
@@ -12,7 +12,7 @@ import numpy as np
 from exprcast.cli import InputError
 from exprcast.dataset import TEST, open_hdf5
 from exprcast.metrics import Estimate
-from exprcast.tables import parse_number, read_table
+from exprcast.tables import parse_number, read_table, refuse_duplicates
 
 MODEL = "model"
 SCORE_KEY = ("family", "predictor", "against", "metric", "scope")
@@ -20,6 +20,8 @@ PREDICTION_KEYS = ("rows", "columns", "folds", "seeds", "status", "observed", "r
 HISTORY_NAME = re.compile(r"(?P<family>.+)\.fold(?P<fold>\d+)\.seed(?P<seed>\d+)\.history\.tsv")
 HISTORY_COLUMNS = ("epoch", "seed", "train_loss", "valid_loss")
 LEAKAGE_COLUMNS = ("axis", "shared", "promised", "folds_with_sharing", "names")
+READ_TEXTS = ("sample", "layout", "strandedness", "remark")
+READ_MAY_LACK = ("unique_share", "forward_share", "fragment_mean", "fragment_sd")
 BLOCK = 8_192
 
 Scores = dict[tuple[str, str, str, str, str], Estimate]  # by SCORE_KEY
@@ -56,6 +58,25 @@ class History(NamedTuple):
     valid_loss: np.ndarray  # (epochs,)
 
 
+class Reads(NamedTuple):
+    """One sample's RNA reads as they were quantified; NaN = not known."""
+
+    sample: str
+    layout: str  # paired or single
+    lanes: float
+    reads: float  # pairs count once
+    mapped: float
+    mapped_share: float
+    unique_share: float
+    strandedness: str  # unstranded, forward or reverse
+    forward_share: float  # of the reads that tell, those that lie forward on the transcript
+    fragment_mean: float  # bp
+    fragment_sd: float  # bp; given for single reads only
+    transcripts: float  # detected
+    genes: float  # detected
+    remark: str
+
+
 class Shares(NamedTuple):
     """One file of attributions: its facts, and over examples the mean |share| of each bin of the window (None: no window)."""
 
@@ -90,6 +111,27 @@ def read_units(path: Path, identifier: str, metric: str) -> Units:
 def read_rows(paths: Iterable[Path], columns: Sequence[str]) -> list[list[str]]:
     """Return the cells of some columns of all files, in the files' order."""
     return [[row[column] for column in columns] for path in paths for _, row in read_table(path, columns)]
+
+
+def read_reads(paths: Iterable[Path]) -> list[Reads]:
+    """Return the RNA reads of each sample, sorted by id."""
+    found = [
+        Reads(*(reads_cell(row[name], path, line, name) for name in Reads._fields))
+        for path in paths
+        for line, row in read_table(path, Reads._fields)
+    ]
+    refuse_duplicates((one.sample for one in found), "counts of reads: sample")
+    return sorted(found)
+
+
+def reads_cell(cell: str, path: Path, line: int, column: str) -> str | float:
+    """Return a text, or a number: NaN only where one may lack."""
+    if column in READ_TEXTS:
+        return cell
+    value = parse_number(cell, path, line, column)
+    if not np.isfinite(value) and column not in READ_MAY_LACK:
+        raise InputError(f"{path.name} line {line}, column {column}: '{cell}' is no count and no share; every sample needs one")
+    return value
 
 
 def read_predictions(path: Path) -> Predictions:

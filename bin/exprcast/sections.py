@@ -7,11 +7,11 @@ from itertools import groupby
 
 import numpy as np
 
-from exprcast.figures import MOST_BARS, draw_bars, draw_curves, draw_density, draw_distance, draw_histogram, draw_intervals
+from exprcast.figures import MOST_BARS, draw_bars, draw_curves, draw_density, draw_distance, draw_histogram, draw_intervals, draw_reads
 from exprcast.metrics import Estimate
 from exprcast.page import Cell, Picture, Pictures, Section, Table, Terms, Text, decimal, number
-from exprcast.results import MODEL, History, Predictions, Scores, Shares, Units
-from exprcast.verdict import POOLED, best_rule, estimate, rule_name
+from exprcast.results import MODEL, History, Predictions, Reads, Scores, Shares, Units
+from exprcast.verdict import LEAST_GENES, LEAST_MAPPED, MOST_NAMED, POOLED, best_rule, estimate, median_genes, outliers, rule_name
 
 METRICS = {
     "r_gene_dev": "Within one sample, each gene's training mean taken away: does the predictor know which genes are higher or lower here than "
@@ -38,6 +38,17 @@ RULES = [
     ("rule", "The family's own simple rule; for open chromatin, peaks summed with weights that fall with distance from the TSS."),
 ]
 EXAMPLES = {"samples": "a sample", "genes": "a gene", "samples×genes": "a gene in a sample"}
+READ_TERMS = [
+    ("mapped", "Reads (pairs count once) that kallisto pseudoaligned to a transcript."),
+    ("unique", "Reads that fit one transcript only; the others are shared out between the transcripts that they fit."),
+    (
+        "library",
+        "How the reads were quantified. In small print: of the reads that tell a strand, those that lie forward; about half: unstranded.",
+    ),
+    ("fragment", "Mean length of the pieces of cDNA in bp: estimated from pairs, given for single reads (with its SD in small print)."),
+    ("detected", "Transcripts and genes with an abundance above 0."),
+]
+READ_HEAD = ("sample", "reads", "mapped", "unique", "library", "fragment (bp)", "transcripts detected", "genes detected", "remark")
 PEAK_COLUMNS = {
     "sample": "sample", "rows": "rows in the file", "intervals": "intervals", "kept": "intervals kept", "excluded": "in excluded regions",
     "off_genome": "off the genome", "open_bins": "open bins", "open_share": "genome open", "median_width": "median width (bp)",
@@ -219,15 +230,79 @@ def leakage_section(leakage: list[list[str]], folds: int) -> Section:
     return Section("leakage", "What test and training share", [Text(text), table])
 
 
-def quality_section(peaks: list[list[str]], expression: list[list[str]]) -> Section:
-    """Per-sample quality of peaks and of expression."""
+def quality_section(reads: list[Reads], peaks: list[list[str]], expression: list[list[str]]) -> Section:
+    """Per-sample quality of RNA reads, of peaks and of expression."""
     tables = (("Peaks", PEAK_COLUMNS, peaks), ("Expression", EXPRESSION_COLUMNS, expression))
-    blocks = [quality_table(title, columns, sorted(rows)) for title, columns, rows in tables if rows]
+    blocks = reads_blocks(reads) if reads else []
+    blocks += [quality_table(title, columns, sorted(rows)) for title, columns, rows in tables if rows]
     return Section(
         "quality",
         "Quality of each sample",
-        blocks or [Text("No counts of peaks or of expression were given: the run began from a finished dataset.")],
+        blocks or [Text("No counts of reads, of peaks or of expression were given: the run began from a finished dataset.")],
     )
+
+
+def reads_blocks(reads: list[Reads]) -> list[Text | Pictures | Terms | Table]:
+    """Return which samples stand out by their RNA reads, a picture of all, and a table with one row a sample."""
+    odd = outliers(reads)
+    return [
+        standing_out(reads, odd),
+        Pictures([reads_picture(reads, odd)]),
+        Terms("What the columns of the reads mean", READ_TERMS),
+        reads_table(reads),
+    ]
+
+
+def standing_out(reads: list[Reads], odd: dict[str, list[str]]) -> Text:
+    """Name the samples whose reads stand out, and say why; or say that nothing does."""
+    if not odd:
+        most = f"at least {100 * LEAST_MAPPED:.0f} % of the reads map and {LEAST_GENES * median_genes(reads):,.0f} genes (half of the median) are detected"
+        return Text(f"RNA reads: nothing stands out; in every sample {most}.")
+    named = [f"{sample} ({'; '.join(why)})" for sample, why in list(odd.items())[:MOST_NAMED]]
+    more = f" and {len(odd) - MOST_NAMED:,} more" if len(odd) > MOST_NAMED else ""
+    stand = "stands" if len(odd) == 1 else "stand"
+    return Text(f"RNA reads: {len(odd):,} of {len(reads):,} samples {stand} out: {', '.join(named)}{more}.", "warn")
+
+
+def reads_picture(reads: list[Reads], odd: dict[str, list[str]]) -> Picture:
+    """Draw reads mapped and genes detected sample by sample, what stands out first, then by the lower of the two."""
+    mapped = np.array([one.mapped_share for one in reads])
+    genes = np.array([one.genes for one in reads]) / max(median_genes(reads), 1)
+    bad = np.array([one.sample in odd for one in reads])
+    order = np.lexsort((np.minimum(mapped, genes), ~bad))[:MOST_BARS]
+    shown = f"the {MOST_BARS} lowest of {len(reads):,} samples" if len(reads) > MOST_BARS else f"{len(reads):,} samples"
+    caption = f"RNA reads of {shown}, the lowest on the left. Below the dashed line is too little; red: stands out."
+    alt = f"Share of reads mapped and genes detected of {shown}; {len(odd):,} stand out"
+    return draw_reads("reads", [reads[i].sample for i in order], mapped[order], genes[order], bad[order], LEAST_MAPPED, alt, caption)
+
+
+def reads_table(reads: list[Reads]) -> Table:
+    """Return one row a sample; few mapped reads and few genes in red."""
+    most, median = max(one.genes for one in reads), median_genes(reads)
+    rows = [
+        [
+            one.sample,
+            Cell(number(one.reads), f"{one.lanes:.0f} lanes" if one.lanes > 1 else ""),
+            Cell(percent(one.mapped_share), kind="bad" if one.mapped_share < LEAST_MAPPED else "", bar=one.mapped_share),
+            percent(one.unique_share),
+            Cell(
+                f"{one.layout}, {one.strandedness}",
+                "" if np.isnan(one.forward_share) else f"{percent(one.forward_share)} forward",
+                kind="whole",
+            ),
+            Cell(number(one.fragment_mean), "" if np.isnan(one.fragment_sd) else f"SD {number(one.fragment_sd)}, given"),
+            number(one.transcripts),
+            Cell(number(one.genes), kind="bad" if one.genes < LEAST_GENES * median else "", bar=one.genes / most if most else None),
+            one.remark,
+        ]
+        for one in reads
+    ]
+    return Table(f"RNA reads of {len(reads):,} samples; bars compare samples", READ_HEAD, rows, words=(4, 8))
+
+
+def percent(share: float) -> str:
+    """Return a share in percent, NA where there is none."""
+    return "NA" if np.isnan(share) else f"{100 * share:.1f} %"
 
 
 def quality_table(title: str, columns: dict[str, str], rows: list[list[str]]) -> Table:

@@ -1,10 +1,12 @@
-"""The report's first words: does a family beat the simple rules? Judged by r_gene_dev, on all test cells, paired by sample."""
+"""What the report judges: does a family beat the simple rules (by r_gene_dev, on all test cells, paired by sample)? Which samples stand out?"""
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from exprcast.metrics import Estimate
 from exprcast.page import Verdict, number
-from exprcast.results import MODEL, Predictions, Scores
+from exprcast.results import MODEL, Predictions, Reads, Scores
 
 JUDGED_BY = "r_gene_dev"
 POOLED = "pooled"
@@ -14,6 +16,8 @@ QUESTION = {
     "genes": "how expression differs between genes",
 }
 MOST_NAMED = 6
+LEAST_MAPPED = 0.5  # share of the reads; a sample with less stands out
+LEAST_GENES = 0.5  # genes detected, as a part of the samples' median
 
 
 def estimate(scores: Scores, family: str, predictor: str, metric: str, against: str = "", scope: str = POOLED) -> Estimate:
@@ -100,3 +104,23 @@ def leakage_warnings(leakage: list[list[str]], predictions: Predictions) -> list
         for axis, shared, promised, folds, names in leakage
         if promised == "1" and folds != "0"
     ]
+
+
+def outliers(reads: Sequence[Reads]) -> dict[str, list[str]]:
+    """Return {sample: why} of the samples that stand out: few reads map, few genes are detected, or there is a remark."""
+    median = median_genes(reads)
+    found: dict[str, list[str]] = {}
+    for one in reads:
+        why = found[one.sample] = []
+        if one.mapped_share < LEAST_MAPPED:
+            why.append(f"only {100 * one.mapped_share:.1f} % of the reads map")
+        if one.genes < LEAST_GENES * median:
+            why.append(f"only {one.genes:,.0f} genes are detected, the median is {median:,.0f}")
+        if one.remark:
+            why.append(one.remark)
+    return {sample: why for sample, why in found.items() if why}
+
+
+def median_genes(reads: Sequence[Reads]) -> float:
+    """Return the median number of genes detected in a sample."""
+    return float(np.median([one.genes for one in reads]))
