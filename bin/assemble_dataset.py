@@ -11,10 +11,22 @@ import numpy as np
 from exprcast.cli import InputError, Progress, log, run, write_versions
 from exprcast.dataset import ENTRIES, HOLD_OUT, create_dataset, write_array
 from exprcast.folds import GROUP_COLUMNS, group_samples, make_folds
-from exprcast.tables import Matrix, check_file_id, read_chrom_sizes, read_matrix, read_table, refuse_duplicates, strip_version, write_table
+from exprcast.tables import (
+    Matrix,
+    check_file_id,
+    read_chrom_sizes,
+    read_lines,
+    read_matrix,
+    read_table,
+    refuse_duplicates,
+    strip_version,
+    write_table,
+)
 
 SAMPLE_COLUMNS = ("id", "donor", "biosample", "replicate_group", "batch")
-GENE_COLUMNS = ("id", "symbol", "chrom", "strand")
+GENE_COLUMNS = ("id", "symbol", "chrom", "strand", "biotype")
+BASE_CODES = np.full(256, 4, np.uint8)  # N, and whatever is not A, C, G or T
+BASE_CODES[np.frombuffer(b"ACGTacgt", np.uint8)] = [0, 1, 2, 3] * 2
 
 
 def assemble_dataset(options: argparse.Namespace) -> None:
@@ -70,7 +82,7 @@ def read_tables(items: list[list[str]]) -> dict[str, Matrix | list[Path]]:
         if key not in ENTRIES or ENTRIES[key].table not in WRITERS:
             raise InputError(f"--table {key}: no such table; known: {', '.join(k for k, e in ENTRIES.items() if e.table in WRITERS)}")
         paths = [Path(name) for name in names]
-        tables[key] = sorted(paths) if ENTRIES[key].table == "bins" else read_gene_matrix(paths)
+        tables[key] = sorted(paths) if ENTRIES[key].table in ("bins", "sequences") else read_gene_matrix(paths)
     return tables
 
 
@@ -189,6 +201,25 @@ def write_features(file: h5py.File, key: str, matrix: Matrix, samples: list[str]
     write_array(file, key, matrix.values[[row[gene] for gene in genes]], name=matrix.columns)
 
 
+def write_sequences(
+    file: h5py.File, key: str, paths: list[Path], samples: list[str], genes: list[str], options: argparse.Namespace
+) -> None:
+    """Write (genes, bases) codes of a FASTA with a sequence a gene, row by row, and where the start site is."""
+    row = {gene: i for i, gene in enumerate(genes)}
+    missing, array = set(genes), None
+    lines = (line for _, line in read_lines(paths[0]))
+    for header, sequence in zip(lines, lines, strict=True):
+        gene = header[1:].split(maxsplit=1)[0]
+        if array is None:
+            array = file.create_dataset(key, (len(genes), len(sequence)), "u1", chunks=(1, len(sequence)), compression="gzip")
+        if gene in row:
+            array[row[gene]] = BASE_CODES[np.frombuffer(sequence.encode(), np.uint8)]
+            missing.discard(gene)
+    if missing:
+        raise InputError(f"{paths[0].name}: no promoter of {len(missing)} genes ({', '.join(sorted(missing)[:3])} …)")
+    array.attrs.update(upstream_bp=options.upstream_bp, downstream_bp=array.shape[1] - options.upstream_bp)
+
+
 def write_labels(file: h5py.File, key: str, matrix: Matrix, samples: list[str], genes: list[str], options: argparse.Namespace) -> None:
     """Write (labels, genes) values, one column of the table a label."""
     row = {gene: i for i, gene in enumerate(matrix.rows)}
@@ -200,6 +231,7 @@ WRITERS: dict[str | None, Callable[..., None]] = {
     "expression": write_expression,
     "bins": write_bins,
     "features": write_features,
+    "sequences": write_sequences,
     "labels": write_labels,
 }
 
@@ -231,6 +263,7 @@ def parse_args() -> argparse.ArgumentParser:
         default=0.5,
         help="share of the cohort's median number of detected genes below which a sample is refused",
     )
+    parser.add_argument("--upstream-bp", type=int, default=0, help="bases of promoters/sequence before the start site")
     parser.add_argument("--assembly", default="unknown", help="name of the genome assembly")
     parser.add_argument("--annotation", default="unknown", help="name of the annotation")
     parser.add_argument("--sources", default="{}", help="JSON: accession or name and checksum of every input")

@@ -23,8 +23,8 @@ def write_inputs(folder, reverse=False):
     (folder / "chrom.sizes").write_text("chr1\t2000\nchr2\t1000\n")
     write_table(
         folder / "genes.tsv",
-        ["id", "symbol", "chrom", "strand"],
-        [(g, f"g{i}", "chr1" if i < 3 else "chr2", "+") for i, g in enumerate(GENES)],
+        ["id", "symbol", "chrom", "strand", "biotype"],
+        [(g, f"g{i}", "chr1" if i < 3 else "chr2", "+", "NA") for i, g in enumerate(GENES)],
     )
     write_table(folder / "tss.tsv", ["gene", "position", "source"], [(g, 100 * (i + 1), "t") for i, g in enumerate(GENES)])
     values = np.arange(20.0).reshape(4, 5) + 1
@@ -48,6 +48,24 @@ def assemble(folder, *more, out="dataset.h5"):
         *("--folds", 0, "--lost-ids-out", folder / "lost.tsv", *more, "--out", folder / out),
     )
     return Dataset(folder / out)
+
+
+def test_promoters_are_codes_by_gene(tmp_path):
+    write_inputs(tmp_path)
+    fasta = tmp_path / "promoters.fa"
+    fasta.write_text(
+        "".join(
+            f">{gene} chr1:0-6(+)\n{bases}\n"
+            for gene, bases in zip(reversed([*GENES, "other"]), ("AAAAAA", "ACGTNA", "CCCCCC", "NNNNNN", "GGTTAC"), strict=True)
+        )
+    )
+    dataset = assemble(tmp_path, "--table", "promoters/sequence", fasta, "--upstream-bp", 4)
+    codes = dataset.file["promoters/sequence"]
+    assert codes[:].tolist() == [[2, 2, 3, 3, 0, 1], [4] * 6, [1] * 6, [0, 1, 2, 3, 4, 0]]
+    assert codes.attrs["upstream_bp"] == 4 and codes.attrs["downstream_bp"] == 2
+    fasta.write_text(f">{GENES[0]} chr1:0-6(+)\nACGTAC\n")
+    with pytest.raises(InputError, match="promoters.fa: no promoter of 3 genes"):
+        assemble(tmp_path, "--table", "promoters/sequence", fasta)
 
 
 def test_joined_by_id(tmp_path):
