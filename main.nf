@@ -1,5 +1,5 @@
 #!/usr/bin/env nextflow
-// exprcast: gene expression predicted from open chromatin, from tables to scores and a report.
+// exprcast: gene expression predicted from open chromatin, from reads and peaks to scores and a report.
 
 include { checkParameters ; closingLines } from './modules/parameters'
 include { SAMPLES } from './modules/samples'
@@ -16,15 +16,15 @@ workflow {
     seed = options.run.seed
 
     samples = SAMPLES(options.inputs, options.simulation, seed)
-    reference = REFERENCE(samples.gene_table, samples.chrom_sizes)
-    expression = EXPRESSION(samples.expression, options.tables)
-    accessibility = ACCESSIBILITY(samples.peaks, samples.chrom_sizes, options.tables)
-    dataset = DATASET(options.inputs.dataset, samples.table, reference.tables, expression.matrices.mix(accessibility.bins), options.folds, options.tables, seed)
+    reference = REFERENCE(samples.genes, samples.fasta, samples.chrom_sizes, options.tables)
+    expression = EXPRESSION(samples.reads, samples.transcript_fasta, reference.transcripts, samples.tables, options.inputs + options.tables)
+    accessibility = ACCESSIBILITY(samples.peaks, reference.chrom_sizes, options.tables)
+    features = expression.matrices.mix(accessibility.bins, reference.promoters.map { file -> ['promoters/sequence', file] })
+    modelled = samples.table.filter { _file -> options.models.families } // --families none stops here
+    dataset = DATASET(options.inputs.dataset, modelled, reference.tables, features, options.folds, options.tables, seed)
     models = MODELS(dataset.h5, dataset.folds, options.models, seed)
-    shown = [histories: models.histories, attributions: models.attributions, peak_stats: accessibility.stats, expression_stats: expression.stats]
+    shown = [histories: models.histories, attributions: models.attributions, peak_stats: accessibility.stats, read_stats: expression.read_stats, expression_stats: expression.stats]
     evaluation = EVALUATION(models.predictions, dataset.h5, shown, options.shown, seed)
-    gene_tables = reference.tables.flatMap { genes, tss, _chrom_sizes -> [genes, tss] }
-    matrices = expression.matrices.map { _key, file -> file }
 
     workflow.onComplete = {
         println(closingLines(options.run.outdir))
@@ -35,9 +35,13 @@ workflow {
     checkpoints = models.files
     predictions = evaluation.matrices
     attributions = models.attributions
-    tables = samples.table.mix(samples.truth, gene_tables, matrices, expression.stats, dataset.lost_ids, evaluation.tables)
+    reference = reference.files
+    kallisto = expression.kallisto
+    truth = samples.truth.flatten()
+    tables = samples.table.mix(expression.files, dataset.lost_ids, evaluation.tables)
     histories = models.histories
     peak_stats = accessibility.stats
+    read_stats = expression.read_stats
     scores = evaluation.scores
     report = evaluation.report
 }
@@ -55,6 +59,15 @@ output {
     attributions {
         path 'attributions'
     }
+    reference {
+        path 'reference'
+    }
+    kallisto {
+        path 'kallisto'
+    }
+    truth {
+        path 'truth'
+    }
     tables {
         path 'tables'
     }
@@ -63,6 +76,9 @@ output {
     }
     peak_stats {
         path 'tables/peaks'
+    }
+    read_stats {
+        path 'tables/reads'
     }
     scores {
         path '.'

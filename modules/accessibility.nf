@@ -8,7 +8,7 @@ process BIN_PEAKS {
     label 'table'
 
     input:
-    tuple val(sample), path(peaks)
+    tuple val(sample), path(peaks), path(signal, arity: '0..*')
     path chrom_sizes, stageAs: 'genome/*'
     path exclude, arity: '0..*', stageAs: 'exclude?/*'
     val bin_bp
@@ -23,7 +23,7 @@ process BIN_PEAKS {
     """
     bin_peaks.py \\
         --sample ${sample} \\
-        --peaks ${peaks} \\
+        --peaks ${peaks} ${signal.collect { path -> "--signal ${path}" }.join(' ')} \\
         --chrom-sizes ${chrom_sizes} ${exclude.collect { path -> "--exclude ${path}" }.join(' ')} \\
         --bin-bp ${bin_bp} \\
         --code ${code} \\
@@ -40,7 +40,7 @@ process BIN_PEAKS {
 
 workflow ACCESSIBILITY {
     take:
-    peaks       // [K562_1, K562_1.narrowPeak.gz]
+    peaks       // [K562_1, K562_1.narrowPeak.gz, [K562_1.bw] or []]
     chrom_sizes // one file, or nothing
     options     // {exclude: files, bin_bp}
 

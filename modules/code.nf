@@ -19,6 +19,16 @@ def importsOf(path) {
         .collect { line -> line.tokenize(' ')[1].replace('.', '/') + '.py' }
 }
 
+// Return what a program on the PATH says of its version; of one that is only in an image, nothing: there the image is in the hash.
+def programVersion(name) {
+    try {
+        [name, 'version'].execute().text.trim()
+    }
+    catch (IOException _problem) {
+        'unknown'
+    }
+}
+
 def codeText(path) {
     file("${projectDir}/bin/${path}").getText('UTF-8')
 }

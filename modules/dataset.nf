@@ -11,7 +11,7 @@ process ASSEMBLE_DATASET {
     tuple path(genes), path(tss), path(chrom_sizes, stageAs: 'genome/*')
     tuple val(keys), path(files, arity: '1..*')
     tuple val(hold_out), val(folds), val(gene_folds), val(group_by), val(seed)
-    tuple val(min_detected), val(assembly)
+    tuple val(min_detected), val(assembly), val(upstream_bp)
     val code
 
     output:
@@ -33,6 +33,7 @@ process ASSEMBLE_DATASET {
         --group-by ${group_by} \\
         --min-detected ${min_detected} \\
         --assembly ${assembly} \\
+        --upstream-bp ${upstream_bp} \\
         --seed ${seed} \\
         --code ${code} \\
         --versions versions.json \\
@@ -81,7 +82,7 @@ workflow DATASET {
     reference // [genes.tsv, tss.tsv, chrom.sizes]
     tables    // [accessibility/bin, K562_1.bins.npz]: a key of the dataset and its file
     options   // {hold_out, folds, gene_folds, group_by}
-    checks    // {min_detected, assembly}
+    checks    // {min_detected, assembly, upstream_bp}
     seed
 
     main:
@@ -92,7 +93,7 @@ workflow DATASET {
         reference,
         sorted.map { rows -> rows.transpose() },
         scheme,
-        [checks.min_detected, checks.assembly],
+        [checks.min_detected, checks.assembly, checks.upstream_bp],
         codeFingerprint(['assemble_dataset.py']),
     )
     h5 = made.h5.mix(channel.fromList(given ? [given] : [])).first() // the one, for many tasks

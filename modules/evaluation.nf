@@ -86,10 +86,11 @@ process REPORT {
     label 'table'
 
     input:
-    tuple path(scores), path(samples), path(genes), path(leakage)
+    path results, arity: '0..4' // scores, of samples, of genes, leakage; nothing where no model was trained
     path predictions, stageAs: 'predictions/*'
     path histories, stageAs: 'histories/*'
     path peak_stats, stageAs: 'peaks/*'
+    path read_stats, stageAs: 'reads/*'
     path expression_stats, stageAs: 'expression/*'
     path attributions, stageAs: 'attributions/*'
     path versions, stageAs: 'versions?/*'
@@ -102,13 +103,11 @@ process REPORT {
     script:
     """
     report.py \\
-        --scores ${scores} \\
-        --samples ${samples} \\
-        --genes ${genes} \\
-        --leakage ${leakage} \\
+        ${results ? "--scores ${results[0]} --samples ${results[1]} --genes ${results[2]} --leakage ${results[3]}" : ''} \\
         --predictions ${predictions} \\
         --histories ${histories} \\
         --peak-stats ${peak_stats} \\
+        --read-stats ${read_stats} \\
         --expression-stats ${expression_stats} \\
         --attributions ${attributions} \\
         --tool-versions ${versions} \\
@@ -127,7 +126,7 @@ workflow EVALUATION {
     take:
     predictions // [atac_cis, atac_cis.fold0.seed1.predictions.h5]
     dataset     // dataset.h5
-    shown       // {histories, attributions, peak_stats, expression_stats}: what else the report shows, each a channel of files
+    shown       // {histories, attributions, peak_stats, read_stats, expression_stats}: what else the report shows, each a channel of files
     parameters  // {folds: 5, …}
     seed        // of the bootstrap
 
@@ -135,12 +134,13 @@ workflow EVALUATION {
     gathered = predictions.groupTuple().map { family, files -> [family, files.toSorted { file -> file.name }] }
     combined = COMBINE(gathered, codeFingerprint(['combine.py']))
     families = sortedFiles(combined.h5)
-    scored = EVALUATE(families, dataset, seed, codeFingerprint(['evaluate.py']))
+    scored = EVALUATE(families.filter { files -> files }, dataset, seed, codeFingerprint(['evaluate.py']))
     page = REPORT(
-        scored.scores.combine(scored.samples).combine(scored.genes).combine(scored.leakage),
+        scored.scores.combine(scored.samples).combine(scored.genes).combine(scored.leakage).ifEmpty([]),
         families,
         sortedFiles(shown.histories),
         sortedFiles(shown.peak_stats),
+        sortedFiles(shown.read_stats),
         sortedFiles(shown.expression_stats),
         sortedFiles(shown.attributions),
         channel.topic('versions').toSortedList { path -> path.toString() },

@@ -1,13 +1,122 @@
-// Expression: the user's tables → one table of genes × samples in one unit.
+// Expression: reads → TPM by kallisto; those and the user's tables → one table of genes × samples in one unit.
 
-include { codeFingerprint } from './code'
+include { codeFingerprint ; programVersion } from './code'
+
+// Index the transcripts. Versions of kallisto do not read each other's index, so the version is an input.
+process KALLISTO_INDEX {
+    label 'kallisto'
+    memory { (1.GB + 20.B * transcripts.sum { path -> path.size() * (path.name.endsWith('.gz') ? 5 : 1) }) * task.attempt }
+
+    input:
+    path transcripts, arity: '1..*', stageAs: 'input?/*'
+    path annotation
+    val kallisto
+    val code
+
+    output:
+    tuple path('transcripts.idx'), path('targets.tsv'), path('strand_probe.npy'), emit: index
+    path 'versions.json', topic: versions
+
+    script:
+    """
+    kallisto_index.py \\
+        --transcripts ${transcripts} \\
+        --annotation ${annotation} \\
+        --code ${code} \\
+        --versions versions.json \\
+        --targets-out targets.tsv \\
+        --probe-out strand_probe.npy \\
+        --out transcripts.idx
+    """
+
+    stub:
+    """
+    touch transcripts.idx targets.tsv strand_probe.npy versions.json
+    """
+}
+
+// Quantify one sample's reads, all lanes together.
+process KALLISTO_QUANT {
+    tag "${sample}"
+    label 'kallisto'
+    memory { (1.GB + 3.B * index.size()) * task.attempt }
+
+    input:
+    tuple val(sample), val(strandedness), val(fragments), path(reads_1, arity: '1..*', stageAs: 'mate1_?/*'), path(reads_2, arity: '0..*', stageAs: 'mate2_?/*')
+    tuple path(index), path(targets), path(probe)
+    tuple val(bootstraps), val(min_mapped)
+    val code
+
+    output:
+    path "${sample}", emit: abundance
+    path "${sample}.reads.tsv", emit: stats
+    path 'versions.json', topic: versions
+
+    script:
+    """
+    kallisto_quant.py \\
+        --sample ${sample} \\
+        --reads-1 ${reads_1} ${reads_2 ? "--reads-2 ${reads_2}" : ''} \\
+        --strandedness ${strandedness} ${fragments ? "--fragment-mean ${fragments.mean} --fragment-sd ${fragments.sd}" : ''} \\
+        --index ${index} \\
+        --targets ${targets} \\
+        --probe ${probe} \\
+        --bootstraps ${bootstraps} \\
+        --min-mapped ${min_mapped} \\
+        --cpus ${task.cpus} \\
+        --code ${code} \\
+        --versions versions.json \\
+        --stats-out ${sample}.reads.tsv \\
+        --out ${sample}
+    """
+
+    stub:
+    """
+    mkdir ${sample}
+    touch ${sample}/abundance.tsv ${sample}.reads.tsv versions.json
+    """
+}
+
+// Join the samples' estimates, and add up each gene's transcripts.
+process COLLECT_ABUNDANCES {
+    label 'table'
+
+    input:
+    path abundances, arity: '1..*'
+    tuple path(_index), path(targets), path(_probe)
+    val code
+
+    output:
+    path 'gene_tpm.tsv.gz', emit: gene_tpm
+    path '*_{tpm,counts}.tsv.gz', emit: tables
+    path 'versions.json', topic: versions
+
+    script:
+    """
+    collect_abundances.py \\
+        --abundance ${abundances} \\
+        --targets ${targets} \\
+        --code ${code} \\
+        --versions versions.json \\
+        --transcript-tpm-out transcript_tpm.tsv.gz \\
+        --transcript-counts-out transcript_counts.tsv.gz \\
+        --gene-counts-out gene_counts.tsv.gz \\
+        --out gene_tpm.tsv.gz
+    """
+
+    stub:
+    """
+    touch {gene,transcript}_{tpm,counts}.tsv.gz versions.json
+    """
+}
 
 // Join expression tables into one, in one unit.
 process COLLECT_EXPRESSION {
     label 'table'
 
     input:
-    tuple val(unit), path(tables, arity: '1..*', stageAs: 'input?/*')
+    path tables, arity: '1..*', stageAs: 'input?/*'
+    val unit
     path column_genes, arity: '0..*', stageAs: 'columns/*'
     val duplicate_genes
     val code
@@ -37,16 +146,31 @@ process COLLECT_EXPRESSION {
 
 workflow EXPRESSION {
     take:
-    tables  // [tpm, [a.tsv, b.tsv]]
-    options // {expression_columns, duplicate_genes}
+    reads            // [K562_1, reverse, {mean, sd}, [R1, …], [R2, …]]
+    transcript_fasta // [cdna.fa.gz, ncrna.fa.gz], or nothing
+    annotation       // transcripts.tsv: which gene a transcript is of
+    tables           // the user's tables of genes × samples
+    options          // {expression_unit, expression_columns, duplicate_genes, bootstraps, min_mapped}
 
     main:
+    made = KALLISTO_INDEX(transcript_fasta, annotation, programVersion('kallisto'), codeFingerprint(['kallisto_index.py']))
+    index = made.index.first() // one, for many tasks
+    quantified = KALLISTO_QUANT(reads, index, [options.bootstraps, options.min_mapped], codeFingerprint(['kallisto_quant.py']))
+    abundances = quantified.abundance.toSortedList { a, b -> a.name <=> b.name }.filter { folders -> folders }
+    collected = COLLECT_ABUNDANCES(abundances, index, codeFingerprint(['collect_abundances.py']))
+    all_tables = tables.mix(collected.gene_tpm).toSortedList { a, b -> a.name <=> b.name ?: a.toString() <=> b.toString() }.filter { files -> files }
     columns = options.expression_columns ? [options.expression_columns] : []
-    expression = COLLECT_EXPRESSION(tables, columns, options.duplicate_genes, codeFingerprint(['collect_expression.py']))
-    matrices = expression.table.map { table -> ['expression/gene', table] } // a key of the dataset and its file
-    stats = expression.stats
+    joined = COLLECT_EXPRESSION(all_tables, options.expression_unit, columns, options.duplicate_genes, codeFingerprint(['collect_expression.py']))
+    matrices = joined.table.map { table -> ['expression/gene', table] } // a key of the dataset and its file
+    files = joined.table.mix(joined.stats, collected.tables.flatten())
+    stats = joined.stats
+    kallisto = quantified.abundance
+    read_stats = quantified.stats
 
     emit:
     matrices
+    files
     stats
+    kallisto
+    read_stats
 }

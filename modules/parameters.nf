@@ -1,5 +1,7 @@
 // What the user gave, checked before any task starts: parameters against nextflow_schema.json, and the samplesheet.
 
+include { asFile ; readSamplesheet ; stopOn ; suggestion ; wrongPath } from './samplesheet'
+
 // Return the checked parameters, one map for each group of the schema; or print the help, or all that is wrong, and stop.
 def checkParameters(params) {
     def groups = readSchema()
@@ -9,10 +11,10 @@ def checkParameters(params) {
         println(helpText(groups))
         System.exit(0)
     }
-    stopOn(unknownNames(params.keySet(), rules) + rules.collectMany { name, rule -> wrongValue(name, values[name], rule) } + wrongSources(values))
-    def sheet = values.samples ? readSamplesheet(asFile(values.samples)) : [rows: [], problems: []]
-    stopOn(unknownFamilies(values.families) + sheet.problems)
-    def opened = rules.collectEntries { name, rule -> [name, openFiles(values[name], rule.format)] } + [samples: sheet.rows, families: splitFamilies(values.families)]
+    stopOn(unknownNames(params.keySet(), rules) + rules.collectMany { name, rule -> wrongValue(name, values[name], rule) })
+    def sheet = values.samples ? readSamplesheet(asFile(values.samples)) : [samples: [], problems: []]
+    stopOn(wrongSources(values, sheet) + unknownFamilies(values.families) + sheet.problems)
+    def opened = rules.collectEntries { name, rule -> [name, openFiles(values[name], rule.format)] } + [samples: sheet.samples, families: values.families == 'none' ? [] : splitFamilies(values.families)]
     def shown = values.findAll { name, value -> value != null && !(name in ['outdir', 'help']) }
     groups.collectEntries { key, group -> [key, opened.subMap(group.properties.keySet())] } + [shown: shown]
 }
@@ -20,13 +22,6 @@ def checkParameters(params) {
 // Return {group: {title, description, properties: {name: rule}}} of nextflow_schema.json.
 def readSchema() {
     new groovy.json.JsonSlurper().parse(file("${projectDir}/nextflow_schema.json").toFile()).get('$defs')
-}
-
-// Stop the run with one line a problem, if there is one.
-def stopOn(problems) {
-    if (problems) {
-        error(problems.join('\n'))
-    }
 }
 
 // Return a value as its type in the schema, or its text where it does not look like that: the command line gives strings.
@@ -79,45 +74,57 @@ def wrongValue(name, value, rule) {
     rule.format ==~ /file-path.*/ ? asFiles(value, rule.format).collect { path -> wrongPath(path) }.findAll().collect { problem -> "--${name}: ${problem}" } : []
 }
 
-// Return what is wrong with the way in: exactly one of tables, dataset and simulation is needed, and tables are needed all four.
-def wrongSources(values) {
-    def tables = ['samples', 'gene_table', 'chrom_sizes', 'expression']
-    def given = (tables + ['dataset']).findAll { name -> values[name] } + (values.simulate == true ? ['simulate'] : [])
-    def ways = given.collect { name -> name in tables ? 'samples' : name }.unique()
-    def lacking = 'samples' in ways ? tables - given : []
+// Return what is wrong with the way in: exactly one of samplesheet, dataset and simulation, and with a samplesheet all that it needs.
+def wrongSources(values, sheet) {
+    def files = ['samples', 'gtf', 'gene_table', 'fasta', 'chrom_sizes', 'transcript_fasta', 'expression']
+    def given = (files + ['dataset']).findAll { name -> values[name] } + (values.simulate == true ? ['simulate'] : [])
+    def ways = given.collect { name -> name in files ? 'samples' : name }.unique()
     if (!given) {
-        return ['nothing to work on: give --samples with --gene_table, --chrom_sizes and --expression; or --dataset; or --simulate']
+        return ['nothing to work on: give --samples with --gtf and --fasta (and --transcript_fasta for reads, or --expression); or --dataset; or --simulate']
     }
     if (ways.size() > 1) {
-        return ["--${given.join(', --')}: give only one of tables, --dataset and --simulate"]
+        return ["--${given.join(', --')}: give only one of files, --dataset and --simulate"]
     }
-    lacking ? ["--${given[0]} needs --${lacking.join(', --')}, too"] : []
+    ways == ['samples'] && !sheet.problems ? wrongFiles(values, sheet.samples) : []
+}
+
+// Return what is lacking or too much beside a samplesheet.
+def wrongFiles(values, samples) {
+    def reads = samples.findAll { row -> row.reads_1 }
+    def silent = samples.find { row -> !row.reads_1 }
+    def closed = samples.find { row -> !row.peaks }
+    [
+        samples ? null : 'files without a samplesheet: give --samples, too',
+        oneOf(values, ['gtf', 'gene_table'], 'where genes lie'),
+        oneOf(values, ['fasta', 'chrom_sizes'], 'how long chromosomes are'),
+        reads && !values.transcript_fasta ? "--transcript_fasta is needed: sample ${reads[0].sample} has reads; give the cDNA (and ncRNA) FASTA of the annotation" : null,
+        values.transcript_fasta && samples && !reads ? '--transcript_fasta is for reads, and no sample has reads_1' : null,
+        silent && !values.expression ? "sample ${silent.sample} has no reads_1: give --expression, a table that has it" : null,
+        reads && values.expression && values.expression_unit != 'tpm' ? "--expression_unit ${values.expression_unit}: reads give TPM, so the tables beside them must be TPM, too" : null,
+        closed && values.families != 'none' ? "sample ${closed.sample} has no peaks, and --families ${values.families} reads open chromatin; --families none stops at the tables" : null,
+    ].findAll()
+}
+
+// Return what is wrong unless exactly one of two parameters is given, or null.
+def oneOf(values, names, what) {
+    def given = names.findAll { name -> values[name] }
+    given.size() == 1 ? null : "--${names.join(given ? ', --' : ' or --')}: ${given ? 'give only one of them' : 'is needed'}; it says ${what}"
 }
 
 // Return a line for each family that has no file, and for one that is named twice.
 def unknownFamilies(families) {
     def names = splitFamilies(families).collect { name, _preset -> name }
     def known = file("${projectDir}/bin/exprcast/families/[a-z]*.py").collect { path -> path.baseName }.toSorted()
-    def unknown = names.unique(false).findAll { name -> !(name in known) }.collect { name -> "--families ${name}: there is no such family; choose from ${known.join(', ')}" }
+    if (names == ['none']) {
+        return []
+    }
+    def unknown = names.unique(false).findAll { name -> !(name in known) }.collect { name -> "--families ${name}: there is no such family; choose from ${known.join(', ')}, or none" }
     unknown + names.countBy { name -> name }.findAll { _name, count -> count > 1 }.keySet().collect { name -> "--families ${name}: named twice; one preset of a family fits in a run" }
 }
 
 // Return [[family, preset], …] of 'atac_cis:quick,xpresso'.
 def splitFamilies(families) {
     families.tokenize(',').collect { family -> (family.tokenize(':') + ['default']).take(2) }
-}
-
-// Return a path, never a glob; relative ones count from the folder where Nextflow was started.
-def asFile(text) {
-    file(text, glob: false)
-}
-
-// Return what is wrong with a file that a task will read, or null. Nextflow does not quote some characters for the shell.
-def wrongPath(path) {
-    if (path.toString() =~ /[$`*?\\\[\]{}\p{Cntrl}]/) {
-        return "a path may not hold any of \$ ` * ? \\ [ ] { }, please rename: ${path}"
-    }
-    path.exists() ? (path.isDirectory() ? "this is a folder, not a file: ${path}" : null) : "file not found: ${path}"
 }
 
 // Return the paths that a value names.
@@ -145,87 +152,6 @@ def helpDetails(rule) {
     def limits = rule.minimum != null ? "${rule.minimum} to ${rule.maximum}" : null
     def details = [rule['enum']?.join(', '), limits, rule.default ? "default ${rule.default}" : null].findAll()
     details ? " [${details.join('; ')}]" : ''
-}
-
-// Return {rows, problems} of a samplesheet: CSV, TSV or semicolons, with or without byte order mark, Windows line ends and quotes.
-// A row is {sample, donor, biosample, replicate_group, batch, peaks: path}; rows are sorted by sample.
-def readSamplesheet(path) {
-    def lines = path.getText('UTF-8').replaceFirst('^\uFEFF', '').readLines().withIndex(1).findAll { line, _number -> line.trim() }
-    if (lines.size() < 2) {
-        return [rows: [], problems: ["${path.name}: no samples; a header and one line a sample are needed"]]
-    }
-    def separator = ['\t', ';', ','].max { mark -> lines[0][0].count(mark) }
-    def header = splitLine(lines[0][0], separator).collect { name -> name.toLowerCase().replaceAll('[ -]', '_') }
-    def cells = lines.tail().collect { line, number -> [number, splitLine(line, separator)] }
-    def problems = wrongHeader(path.name, header) + cells.findAll { _number, row -> row.size() != header.size() }
-        .collect { number, row -> "${path.name} line ${number}: ${row.size()} cells where the header has ${header.size()}" }
-    if (problems) {
-        return [rows: [], problems: problems]
-    }
-    def rows = cells.collect { number, row -> [line: number] + sampleRow([header, row].transpose().collectEntries(), path.parent) }
-    [rows: rows.collect { row -> row.findAll { key, _value -> key != 'line' } }.toSorted { row -> row.sample }, problems: wrongRows(path.name, rows)]
-}
-
-// Return the cells of one line, without quotes and outer blanks.
-def splitLine(line, separator) {
-    def cells = "${separator}${line}".findAll("${separator}\\s*(\"(?:[^\"]|\"\")*\"|[^${separator}]*)") { _all, cell -> cell.trim() }
-    cells.collect { cell -> cell.startsWith('"') ? cell.replaceFirst('^"(.*)"$', '$1').replace('""', '"') : cell }
-}
-
-// Return one sample: every column present, the peaks as a path that counts from the sheet's folder.
-def sampleRow(cells, folder) {
-    def texts = sampleColumns().collectEntries { column -> [column, cells[column] ?: ''] }
-    def outside = texts.peaks.startsWith('/') || texts.peaks.contains('://')
-    texts + [peaks: texts.peaks ? asFile(outside ? texts.peaks : "${folder}/${texts.peaks}") : null]
-}
-
-def sampleColumns() {
-    ['sample', 'donor', 'biosample', 'replicate_group', 'batch', 'peaks']
-}
-
-// Return what is wrong with the header: columns lacking or twice, or misspelt (others are the user's own and ignored).
-def wrongHeader(name, header) {
-    def lacking = ['sample', 'peaks'] - header
-    def twice = header.countBy { column -> column }.findAll { _column, count -> count > 1 }.keySet()
-    def misspelt = header.findAll { column -> !(column in sampleColumns()) && suggestion(column, sampleColumns() - header, '') }
-    lacking.collect { column -> "${name}: no column ${column}; the header has ${header.join(', ')}" } +
-        twice.collect { column -> "${name}: column ${column} occurs twice" } +
-        misspelt.collect { column -> "${name}: column ${column} is not known${suggestion(column, sampleColumns() - header, '')}" }
-}
-
-// Return a line for each thing wrong with rows: ids that are no file names or occur twice, peaks lacking, control characters.
-def wrongRows(name, rows) {
-    def firsts = rows.reverse().collectEntries { row -> [row.sample, row.line] }
-    rows.collectMany { row ->
-        def where = "${name} line ${row.line}"
-        def column = "${where} (sample ${row.sample}), column"
-        [
-            row.sample ==~ /[A-Za-z0-9][A-Za-z0-9._-]*/ ? null : "${where}, column sample: '${row.sample}': use letters, digits, '.', '_' and '-' only, beginning with a letter or digit",
-            firsts[row.sample] == row.line ? null : "${column} sample: already on line ${firsts[row.sample]}",
-            row.peaks ? null : "${column} peaks: is empty",
-            row.peaks && wrongPath(row.peaks) ? "${column} peaks: ${wrongPath(row.peaks)}" : null,
-            row.values().any { value -> value.toString() =~ /\p{Cntrl}/ } ? "${where}: control characters in a cell" : null,
-        ].findAll()
-    }
-}
-
-// Return '; did you mean x?' for the known name that takes the fewest changes, or nothing where all are far.
-def suggestion(name, known, mark) {
-    def distances = known.collectEntries { other -> [other, editDistance(lettersOf(name), lettersOf(other))] }
-    def best = known.min { other -> distances[other] }
-    best && distances[best] <= Math.max(1, name.length().intdiv(4)) ? "; did you mean ${mark}${best}?" : ''
-}
-
-def lettersOf(name) {
-    name.toLowerCase().replaceAll('[^a-z0-9]', '')
-}
-
-// Return how many letters must be changed, put in or left out to make one text of the other.
-def editDistance(a, b) {
-    def rows = a.inject((0..b.length()).toList()) { above, letter ->
-        (0..<b.length()).inject([above[0] + 1]) { row, i -> row + [[above[i] + (letter == b[i] ? 0 : 1), above[i + 1] + 1, row[i] + 1].min()] }
-    }
-    rows[-1]
 }
 
 // Return what to say when the run has ended: where the results lie, or what failed and the last line that its script wrote.

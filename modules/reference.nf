@@ -1,47 +1,128 @@
-// The genome and its genes.
+// The genome, its genes and transcripts, and their promoters.
 
 include { codeFingerprint } from './code'
 
-// Read a GTF, BED or TSV of genes: one row a gene, and one a TSS.
+// Index a genome, packed for random access, and measure its chromosomes.
+process INDEX_GENOME {
+    label 'table'
+
+    input:
+    path fasta, stageAs: 'input/*'
+    val code
+
+    output:
+    path 'genome.fa.gz*', arity: '3', emit: genome // the genome, .fai and .gzi
+    path 'chrom.sizes', emit: chrom_sizes
+    path 'versions.json', topic: versions
+
+    script:
+    """
+    index_genome.py \\
+        --fasta ${fasta} \\
+        --code ${code} \\
+        --versions versions.json \\
+        --chrom-sizes-out chrom.sizes \\
+        --out genome.fa.gz
+    """
+
+    stub:
+    """
+    touch genome.fa.gz genome.fa.gz.fai genome.fa.gz.gzi chrom.sizes versions.json
+    """
+}
+
+// Read a GTF, BED or TSV of genes: one row a gene, one a start site, one a transcript.
 process MAKE_GENE_TABLE {
     label 'table'
 
     input:
-    path gene_table, stageAs: 'input/*'
+    path genes, stageAs: 'input/*'
     path chrom_sizes, stageAs: 'genome/*'
+    path genome, arity: '0..*'
+    val assembly
     val code
 
     output:
     path 'genes.tsv', emit: genes
     path 'tss.tsv', emit: tss
+    path 'transcripts.tsv', emit: transcripts
     path 'versions.json', topic: versions
 
     script:
     """
     make_gene_table.py \\
-        --genes ${gene_table} \\
-        --chrom-sizes ${chrom_sizes} \\
+        --genes ${genes} \\
+        --chrom-sizes ${chrom_sizes} ${genome.take(1).collect { path -> "--genome ${path}" }.join(' ')} \\
+        --assembly ${assembly} \\
         --code ${code} \\
         --versions versions.json \\
         --tss-out tss.tsv \\
+        --transcripts-out transcripts.tsv \\
         --out genes.tsv
     """
 
     stub:
     """
-    touch genes.tsv tss.tsv versions.json
+    touch genes.tsv tss.tsv transcripts.tsv versions.json
+    """
+}
+
+// Cut each gene's promoter out of the genome.
+process EXTRACT_PROMOTERS {
+    label 'table'
+
+    input:
+    path genome
+    path genes
+    path tss
+    tuple val(upstream_bp), val(downstream_bp)
+    val code
+
+    output:
+    path 'promoters.fa.gz', emit: promoters
+    path 'versions.json', topic: versions
+
+    script:
+    """
+    extract_promoters.py \\
+        --genome ${genome[0]} \\
+        --genes ${genes} \\
+        --tss ${tss} \\
+        --upstream-bp ${upstream_bp} \\
+        --downstream-bp ${downstream_bp} \\
+        --code ${code} \\
+        --versions versions.json \\
+        --out promoters.fa.gz
+    """
+
+    stub:
+    """
+    touch promoters.fa.gz versions.json
     """
 }
 
 workflow REFERENCE {
     take:
-    gene_table  // a file, or nothing
-    chrom_sizes // a file, or nothing
+    genes       // a GTF or a table of genes, or nothing
+    fasta       // a genome, or nothing
+    given_sizes // chromosome sizes where there is no genome, or nothing
+    options     // {assembly, upstream_bp, downstream_bp}
 
     main:
-    made = MAKE_GENE_TABLE(gene_table, chrom_sizes, codeFingerprint(['make_gene_table.py']))
+    indexed = INDEX_GENOME(fasta, codeFingerprint(['index_genome.py']))
+    chrom_sizes = given_sizes.mix(indexed.chrom_sizes).first() // one, for many tasks
+    made = MAKE_GENE_TABLE(genes, chrom_sizes, indexed.genome.ifEmpty([]), options.assembly, codeFingerprint(['make_gene_table.py']))
+    window = [options.upstream_bp, options.downstream_bp]
+    cut = EXTRACT_PROMOTERS(indexed.genome, made.genes, made.tss, window, codeFingerprint(['extract_promoters.py']))
     tables = made.genes.combine(made.tss).combine(chrom_sizes) // [genes.tsv, tss.tsv, chrom.sizes]
+    transcripts = made.transcripts
+    promoters = cut.promoters
+    files = made.genes.mix(made.tss, made.transcripts, indexed.chrom_sizes, cut.promoters)
 
     emit:
+    chrom_sizes
     tables
+    transcripts
+    promoters
+    files
 }

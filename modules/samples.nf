@@ -1,23 +1,24 @@
 // Where samples come from: the user's samplesheet and tables, or a simulation.
 
 include { codeFingerprint } from './code'
-include { readSamplesheet ; stopOn } from './parameters'
+include { readSamplesheet ; stopOn } from './samplesheet'
 
 // Simulate a cohort: all that a user would give, and the truth. The samplesheet names the peaks beside it.
 process SIMULATE_COHORT {
     label 'table'
 
     input:
-    tuple val(samples), val(genes), val(noise), val(seed)
+    tuple val(samples), val(genes), val(reads), val(noise), val(seed)
     val code
 
     output:
     path 'samples.csv', emit: sheet
-    path 'peaks', emit: peaks
-    path 'genes.tsv', emit: genes
-    path 'chrom.sizes', emit: chrom_sizes
+    path '{peaks,reads}'
+    path 'annotation.gtf.gz', emit: gtf
+    path 'genome.fa.gz', emit: genome
+    path 'cdna.fa.gz', emit: cdna
     path 'expression.tsv.gz', emit: expression
-    path '{truth.tsv,oracle.tsv.gz}', emit: truth
+    path '{truth.tsv,oracle.tsv.gz,expression.tsv.gz,true_transcripts.tsv.gz}', emit: truth
     path 'versions.json', topic: versions
 
     script:
@@ -25,8 +26,10 @@ process SIMULATE_COHORT {
     simulate_cohort.py \\
         --samples ${samples} \\
         --genes ${genes} \\
+        --reads ${reads} \\
         --noise ${noise} \\
         --seed ${seed} \\
+        --cpus ${task.cpus} \\
         --code ${code} \\
         --versions versions.json \\
         --out cohort
@@ -35,9 +38,11 @@ process SIMULATE_COHORT {
 
     stub:
     """
-    mkdir peaks
-    touch chrom.sizes genes.tsv expression.tsv.gz truth.tsv oracle.tsv.gz versions.json peaks/{S1,S2}.narrowPeak.gz
-    printf 'sample,peaks\\nS1,peaks/S1.narrowPeak.gz\\nS2,peaks/S2.narrowPeak.gz\\n' > samples.csv
+    mkdir peaks reads
+    touch annotation.gtf.gz genome.fa.gz cdna.fa.gz expression.tsv.gz truth.tsv oracle.tsv.gz true_transcripts.tsv.gz versions.json
+    touch peaks/{S1,S2}.narrowPeak.gz reads/{S1,S2}_R{1,2}.fastq.gz
+    printf 'sample,reads_1,reads_2,peaks\\n' > samples.csv
+    printf '%s,reads/%s_R1.fastq.gz,reads/%s_R2.fastq.gz,peaks/%s.narrowPeak.gz\\n' S1 S1 S1 S1 S2 S2 S2 S2 >> samples.csv
     """
 }
 
@@ -50,35 +55,39 @@ process WRITE_SAMPLE_TABLE {
     path 'samples.tsv'
 
     exec:
-    def columns = ['sample', 'donor', 'biosample', 'replicate_group', 'batch']
-    def lines = rows.collect { row -> columns.collect { column -> row[column] }.join('\t') }
-    task.workDir.resolve('samples.tsv').setText((["id\t${columns.tail().join('\t')}"] + lines).join('\n') + '\n', 'UTF-8')
+    def lines = rows.collect { row -> groupColumns().collect { column -> row[column] }.join('\t') }
+    task.workDir.resolve('samples.tsv').setText((["id\t${groupColumns().tail().join('\t')}"] + lines).join('\n') + '\n', 'UTF-8')
 }
 
 workflow SAMPLES {
     take:
-    inputs     // {samples: rows, gene_table, chrom_sizes, expression: files, expression_unit}
-    simulation // {simulate, simulate_samples, simulate_genes, simulate_noise}
+    inputs     // {samples: rows, gtf or gene_table, fasta or chrom_sizes, transcript_fasta: files, expression: files}
+    simulation // {simulate, simulate_samples, simulate_genes, simulate_reads, simulate_noise}
     seed
 
     main:
-    sizes = [simulation.simulate_samples, simulation.simulate_genes, simulation.simulate_noise, seed]
+    sizes = [simulation.simulate_samples, simulation.simulate_genes, simulation.simulate_reads, simulation.simulate_noise, seed]
     cohort = SIMULATE_COHORT(channel.fromList(simulation.simulate ? [sizes] : []), codeFingerprint(['simulate_cohort.py']))
-    sheets = channel.fromList(given(inputs.samples)).mix(cohort.sheet.map { sheet -> rowsOf(sheet) }) // one list of rows
-    table = WRITE_SAMPLE_TABLE(sheets.map { rows -> rows.collect { row -> row.findAll { column, _cell -> column != 'peaks' } } })
-    peaks = sheets.flatMap { rows -> rows.collect { row -> [row.sample, row.peaks] } } // [K562_1, K562_1.narrowPeak.gz]
-    tables = channel.fromList(given(inputs.expression)).map { files -> [inputs.expression_unit, files] }
-    expression = tables.mix(cohort.expression.map { file -> ['tpm', [file]] }) // [tpm, [expression.tsv.gz]]
-    gene_table = channel.fromList(given(inputs.gene_table)).mix(cohort.genes)
-    chrom_sizes = channel.fromList(given(inputs.chrom_sizes)).mix(cohort.chrom_sizes).first() // one, for many tasks
+    rows = channel.fromList(inputs.samples).mix(cohort.sheet.flatMap { sheet -> samplesOf(sheet) })
+    table = WRITE_SAMPLE_TABLE(rows.map { row -> row.subMap(groupColumns()) }.toSortedList { row -> row.sample }.filter { all -> all })
+    reads = rows.filter { row -> row.reads_1 }.map { row -> [row.sample, row.strandedness ?: 'auto', fragmentsOf(row), row.reads_1, row.reads_2] }
+    peaks = rows.filter { row -> row.peaks }.map { row -> [row.sample, row.peaks, given(row.signal)] }
+    genes = channel.fromList(given(inputs.gtf ?: inputs.gene_table)).mix(cohort.gtf)
+    fasta = channel.fromList(given(inputs.fasta)).mix(cohort.genome)
+    chrom_sizes = channel.fromList(given(inputs.chrom_sizes))
+    transcript_fasta = channel.fromList(given(inputs.transcript_fasta)).mix(cohort.cdna.filter { _file -> simulation.simulate_reads })
+    tables = channel.fromList(inputs.expression ?: []).mix(cohort.expression.filter { _file -> !simulation.simulate_reads })
     truth = cohort.truth
 
     emit:
-    table
-    peaks
-    expression
-    gene_table
-    chrom_sizes
+    table            // id, donor, biosample, replicate_group, batch
+    reads            // [K562_1, reverse, {mean, sd}, [R1, …], [R2, …]]
+    peaks            // [K562_1, K562_1.narrowPeak.gz, [K562_1.bw] or []]
+    tables           // tables of genes × samples
+    genes            // a GTF or a table of genes
+    fasta            // the genome
+    chrom_sizes      // where there is no genome
+    transcript_fasta // cDNA
     truth
 }
 
@@ -87,9 +96,18 @@ def given(value) {
     value ? [value] : []
 }
 
-// Return the rows of a samplesheet that a task made.
-def rowsOf(path) {
+// Return the samples of a samplesheet that a task made.
+def samplesOf(path) {
     def sheet = readSamplesheet(path)
     stopOn(sheet.problems)
-    sheet.rows
+    sheet.samples
+}
+
+// Return the mean and sd of fragments that single-end reads come with.
+def fragmentsOf(row) {
+    [mean: row.fragment_mean, sd: row.fragment_sd].findAll { _name, bp -> bp }
+}
+
+def groupColumns() {
+    ['sample', 'donor', 'biosample', 'replicate_group', 'batch']
 }

@@ -12,7 +12,11 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy  # noqa: F401 (pyBigWig needs it first)
+import pyBigWig
 import pytest
+
+from exprcast.tables import read_chrom_sizes
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 900  # of one run, on a machine that does other things, too
@@ -87,27 +91,44 @@ def pipeline(nextflow: Callable[..., subprocess.CompletedProcess], project: Path
 
 @pytest.fixture(scope="session")
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make the files that a user would give: the cohort of -profile test, in two expression tables, some under awkward names."""
+    """Make the files that a user would give: the cohort of -profile test; its expression in two tables, too; some under awkward names."""
     folder = tmp_path_factory.mktemp("user") / "cohort"
-    sizes = ("--samples", "8", "--genes", "40", "--seed", "1")
+    sizes = ("--samples", "8", "--genes", "40", "--reads", "20000", "--seed", "1")
     subprocess.run([sys.executable, ROOT / "bin/simulate_cohort.py", *sizes, "--out", folder], check=True, timeout=LIMIT_S)
     rows = [line.split("\t") for line in gzip.decompress((folder / "expression.tsv.gz").read_bytes()).decode().splitlines()]
     for name, columns in (("first.tsv", [0, 1, 2, 3]), ("second half.tsv", [0, 8, 7, 6, 5, 4])):
         (folder / name).write_text("".join("\t".join(row[column] for column in columns) + "\n" for row in rows))
-    (folder / "peaks/CT01_D1_R1.narrowPeak.gz").rename(folder / "peaks/one (1); & more.narrowPeak.gz")
     sheet = folder / "samples.csv"
-    sheet.write_text(sheet.read_text().replace("peaks/CT01_D1_R1.narrowPeak.gz", "peaks/one (1); & more.narrowPeak.gz"))
+    for usual, awkward in (("peaks/CT01_D1_R1", "peaks/one (1); & more"), ("reads/CT01_D1_R2_R1", "reads/R 1")):
+        path = next(folder.glob(f"{usual}.*"))
+        path.rename(folder / path.relative_to(folder).as_posix().replace(usual, awkward))
+        sheet.write_text(sheet.read_text().replace(f"{usual}.", f"{awkward}."))
+    rows = [line.split(",") for line in sheet.read_text().splitlines()]
+    columns = [rows[0].index(name) for name in ("sample", "donor", "replicate_group", "peaks")]
+    tables = dict.fromkeys(",".join(row[column] for column in columns) for row in rows)  # one row a sample, without reads
+    (folder / "tables.csv").write_text("\n".join(tables) + "\n")
+    (folder / "signals.csv").write_text("\n".join(f"{row},{'even.bw' if number else 'signal'}" for number, row in enumerate(tables)) + "\n")
+    write_even_signal(folder / "even.bw", read_chrom_sizes(folder / "chrom.sizes"))
     (folder / "no peak's here.bed").write_text("chr1\t0\t1\n")
     return folder
 
 
+def write_even_signal(path: Path, sizes: dict[str, int]) -> None:
+    """Write a bigWig that is 2.5 everywhere."""
+    with pyBigWig.open(str(path), "w") as track:
+        track.addHeader(list(sizes.items()))
+        for chrom, size in sizes.items():
+            track.addEntries([chrom], [0], ends=[size], values=[2.5])
+
+
 @pytest.fixture(scope="session")
 def words() -> Callable[..., list[str]]:
-    """Return a function that makes the command line for a folder of such files, in place of a simulation."""
+    """Return a function that makes the command line for a folder of such files, in place of a simulation: reads, or tables where one is named."""
 
     def make(folder: Path, **files: str) -> list[str]:
-        usual = {"samples": "samples.csv", "gene_table": "genes.tsv", "chrom_sizes": "chrom.sizes"}
-        files = usual | {"expression": "expression.tsv.gz"} | files
+        usual = {"samples": "samples.csv", "gtf": "annotation.gtf.gz", "fasta": "genome.fa.gz", "transcript_fasta": "cdna.fa.gz"}
+        tables = {"samples": "tables.csv", "gene_table": "genes.tsv", "chrom_sizes": "chrom.sizes"}
+        files = (tables if "expression" in files else usual) | files
         paths = {name: ",".join(str(folder / part) for part in file.split(",")) for name, file in files.items()}
         return ["-profile", "test", "--simulate", "false", *(word for name, path in paths.items() for word in (f"--{name}", path))]
 
@@ -115,9 +136,9 @@ def words() -> Callable[..., list[str]]:
 
 
 @pytest.fixture(scope="session")
-def tables(cohort: Path, words: Callable[..., list[str]]) -> list[str]:
+def files(cohort: Path, words: Callable[..., list[str]]) -> list[str]:
     """Return the command line of the shared run."""
-    return words(cohort, expression="first.tsv,second half.tsv", exclude="no peak's here.bed")
+    return words(cohort, exclude="no peak's here.bed")
 
 
 @pytest.fixture(scope="session")
@@ -127,9 +148,9 @@ def launch(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def base(pipeline: Callable[..., Run], launch: Path, tables: list[str]) -> Run:
+def base(pipeline: Callable[..., Run], launch: Path, files: list[str]) -> Run:
     """Run the pipeline on the cohort's files, from the first task to the report."""
-    run = pipeline(launch, *tables)
+    run = pipeline(launch, *files)
     assert run.status == 0, run.text
     return run
 

@@ -54,10 +54,18 @@ def test_all_wrong_parameters_at_once(pipeline, tmp_path):
     assert "Submitted" not in run.text
 
 
-def test_way_in_must_be_one_and_complete(pipeline, tmp_path, cohort):
+def test_way_in_must_be_one_and_complete(pipeline, tmp_path, cohort, words):
     expect_refused(pipeline(tmp_path), "nothing to work on: give --samples .*")
     expect_refused(
-        pipeline(tmp_path, "--samples", cohort / "samples.csv"), "--samples needs --gene_table, --chrom_sizes, --expression, too"
+        pipeline(tmp_path, "--samples", cohort / "samples.csv"),
+        "--gtf or --gene_table: is needed; it says where genes lie",
+        "--fasta or --chrom_sizes: is needed; it says how long chromosomes are",
+        "--transcript_fasta is needed: sample CT01_D1_R1 has reads; .*",
+    )
+    expect_refused(
+        pipeline(tmp_path, *words(cohort, expression="expression.tsv.gz", gtf="annotation.gtf.gz", transcript_fasta="cdna.fa.gz")),
+        "--gtf, --gene_table: give only one of them; .*",
+        "--transcript_fasta is for reads, and no sample has reads_1",
     )
     expect_refused(pipeline(tmp_path, "--simulate", "--samples", cohort / "samples.csv"), "--samples, --simulate: give only one .*")
 
@@ -75,17 +83,75 @@ def test_help_names_every_parameter_and_succeeds(pipeline, tmp_path):
 
 
 def test_samplesheet_is_read_before_any_task_with_all_its_faults(pipeline, copy, tmp_path, words):
-    (copy / "samples.csv").write_text(SHEET, newline="")
+    (copy / "tables.csv").write_text(SHEET, newline="")
+    run = pipeline(tmp_path, *words(copy, expression="expression.tsv.gz"))
+    expect_refused(
+        run,
+        "tables.csv line 2, column sample: 'a;b': use letters, digits, .*",
+        "tables.csv line 3, column sample: '../x': use letters, digits, .*",
+        r"tables.csv line 4 \(sample ok\), column peaks: file not found: .*none.gz",
+        r"tables.csv line 5 \(sample ok\), column sample: already on line 4",
+        r"tables.csv line 6 \(sample sly\), column peaks: a path may not hold any of .*touch oops.*",
+    )
+    assert "Submitted" not in run.text
+
+
+def test_faults_of_reads_are_found_before_any_task(pipeline, copy, tmp_path, words):
+    pair = "reads/CT01_D1_R1_R1.fastq.gz,reads/CT01_D1_R1_R2.fastq.gz"
+    rows = [
+        "sample,donor,reads_1,reads_2,strandedness,fragment_mean,fragment_sd,peaks,signal",
+        f"A,d,{pair},reverse,,,peaks/CT01_D2_R2.narrowPeak.gz,",
+        "A,e,reads/CT01_D2_R1_R1.fastq.gz,,reverse,,,peaks/CT01_D2_R2.narrowPeak.gz,",
+        "B,d,reads/CT01_D1_R1_R1.fastq.gz,,rf,200,-3,peaks/CT01_D2_R2.narrowPeak.gz,",
+        "C,d,,reads/CT01_D2_R2_R2.fastq.gz,,,,,genes.tsv",
+        "D,d,reads/CT01_D2_R2_R1.fastq.gz,reads/CT01_D2_R1_R2.fastq.gz,,200,,peaks/CT01_D2_R2.narrowPeak.gz,",
+        "D,d,,,,,,peaks/CT01_D2_R2.narrowPeak.gz,",
+    ]
+    (copy / "samples.csv").write_text("\n".join(rows) + "\n")
     run = pipeline(tmp_path, *words(copy))
     expect_refused(
         run,
-        "samples.csv line 2, column sample: 'a;b': use letters, digits, .*",
-        "samples.csv line 3, column sample: '../x': use letters, digits, .*",
-        r"samples.csv line 4 \(sample ok\), column peaks: file not found: .*none.gz",
-        r"samples.csv line 5 \(sample ok\), column sample: already on line 4",
-        r"samples.csv line 6 \(sample sly\), column peaks: a path may not hold any of .*touch oops.*",
+        r"samples.csv line 3 \(sample A\), column fragment_mean and fragment_sd: single-end reads need both in bp .*",
+        r"samples.csv line 3 \(sample A\), column donor: 'e', but 'd' on line 2; rows of one sample are its lanes .*",
+        r"samples.csv line 3 \(sample A\), column reads_2: line 2 is paired; the lanes of a sample must be alike",
+        r"samples.csv line 4 \(sample B\), column strandedness: 'rf': write auto, unstranded, forward or reverse, or nothing",
+        r"samples.csv line 4 \(sample B\), column fragment_sd: '-3': a number of bp above 0 is needed",
+        r"samples.csv line 4 \(sample B\), column reads_1: CT01_D1_R1_R1.fastq.gz is already reads_1 of sample A on line 2",
+        r"samples.csv line 5 \(sample C\), column peaks: is empty",
+        r"samples.csv line 5 \(sample C\), column reads_1: is empty, and reads_2 is not; .*",
+        r"samples.csv line 5 \(sample C\), column signal: needs peaks, too: .*",
+        r"samples.csv line 2 \(sample A\), column signal: is empty, but sample C has one; give it for all or for none",
+        r"samples.csv line 6 \(sample D\), column fragment_mean: leave it empty for pairs, .*",
+        r"samples.csv line 7 \(sample D\), column sample: already on line 6",
     )
     assert "Submitted" not in run.text
+
+
+def test_reads_cut_short(pipeline, copy, tmp_path, words):
+    reads = copy / "reads/CT02_D1_R2_R2.fastq.gz"
+    reads.write_bytes(reads.read_bytes()[:-3000])
+    run = pipeline(tmp_path, *words(copy), "--families", "none")
+    expect_refused(run, r"kallisto_quant.py: error: sample CT02_D1_R2: CT02_D1_R2_R2.fastq.gz: .*cut short.*")
+    assert last_line(run).startswith("kallisto_quant.py: error: ") and "KALLISTO_QUANT (CT02_D1_R2)" in run.text
+    assert not (run.results / "kallisto/CT02_D1_R2").exists()
+
+
+def test_annotation_of_another_assembly(pipeline, copy, tmp_path, words):
+    """The same genes, ten bases further on: all inside their chromosomes, but not one intron is spliced where it should be."""
+    rows = [line.split("\t") for line in gzip.decompress((copy / "annotation.gtf.gz").read_bytes()).decode().splitlines()]
+    moved = [row if len(row) < 9 else [*row[:3], str(int(row[3]) + 10), str(int(row[4]) + 10), *row[5:]] for row in rows]
+    (copy / "other.gtf").write_text("\n".join("\t".join(row) for row in moved) + "\n")
+    run = pipeline(tmp_path, *words(copy, gtf="other.gtf"), "--families", "none")
+    expect_refused(
+        run, r"make_gene_table.py: error: other.gtf: only .* have GT…AG in genome.fa.gz .*; this GTF belongs to another assembly"
+    )
+
+
+def test_transcripts_of_another_annotation(pipeline, copy, tmp_path, words):
+    text = gzip.decompress((copy / "cdna.fa.gz").read_bytes()).decode().replace(">ENST0", ">ENST9")
+    (copy / "other.fa").write_text(text)
+    run = pipeline(tmp_path, *words(copy, transcript_fasta="other.fa"), "--families", "none")
+    expect_refused(run, r"kallisto_index.py: error: other.fa: the GTF has none of the FASTA's 80 transcripts: .*ENST9.*ENST0.*")
 
 
 def test_misspelt_column_is_not_taken_for_the_user_s_own(pipeline, copy, tmp_path, words):
@@ -97,7 +163,7 @@ def test_misspelt_column_is_not_taken_for_the_user_s_own(pipeline, copy, tmp_pat
 def test_peaks_of_another_genome(pipeline, copy, tmp_path, words):
     peaks = copy / "peaks/CT01_D2_R2.narrowPeak.gz"
     peaks.write_bytes(gzip.compress(gzip.decompress(peaks.read_bytes()).replace(b"chr", b"scaffold")))
-    run = pipeline(tmp_path, *words(copy))
+    run = pipeline(tmp_path, *words(copy, expression="expression.tsv.gz"))
     expect_refused(run, r"bin_peaks.py: error: CT01_D2_R2.narrowPeak.gz: no peak is on a known chromosome: .*scaffold1.*chr1.*")
     assert last_line(run).startswith("bin_peaks.py: error: ") and "BIN_PEAKS (CT01_D2_R2)" in run.text
 
@@ -105,7 +171,7 @@ def test_peaks_of_another_genome(pipeline, copy, tmp_path, words):
 def test_peaks_cut_short(pipeline, copy, tmp_path, words):
     peaks = copy / "peaks/CT02_D1_R1.narrowPeak.gz"
     peaks.write_bytes(peaks.read_bytes()[:-2000])
-    run = pipeline(tmp_path, *words(copy))
+    run = pipeline(tmp_path, *words(copy, expression="expression.tsv.gz"))
     expect_refused(run, r"bin_peaks.py: error: CT02_D1_R1.narrowPeak.gz: .*cut short.*")
     assert last_line(run).startswith("bin_peaks.py: error: ")
 
@@ -120,7 +186,7 @@ def test_counts_that_were_called_tpm(pipeline, copy, tmp_path, words):
 
 
 def test_columns_for_a_table_that_has_ids(pipeline, cohort, tmp_path, words):
-    run = pipeline(tmp_path, *words(cohort, expression_columns="genes.tsv"))
+    run = pipeline(tmp_path, *words(cohort, expression="expression.tsv.gz", expression_columns="genes.tsv"))
     expect_refused(run, r"collect_expression.py: error: --column-genes genes.tsv: every table has ids of its own.*")
 
 

@@ -4,10 +4,15 @@ import csv
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from exprcast.kallisto import read_abundance
+from exprcast.tables import read_matrix
 
 ROOT = Path(__file__).parents[2]
 BLOOD = ROOT / "../shared/data/atac/blood_hg19"
+READS = ROOT / "../shared/data/reads"
 sys.path.insert(0, str(ROOT / "tests/bench"))
 from demo_floors import floors  # noqa: E402
 
@@ -25,6 +30,31 @@ def test_demo_meets_its_floors(pipeline, tmp_path):
         assert measured >= floor, f"{name}: {measured:.3f}, asked for {floor:.3f}"
     largest = max(gib(row["peak_rss"]) for row in run.tasks if row["peak_rss"] not in ("-", "0"))
     assert 2 * largest + 1 <= 4, f"two tasks of {largest:.2f} GiB beside Nextflow's one are more than 4 GiB"
+
+
+def test_chr19_reads_end_in_tables(pipeline, tmp_path):
+    """The README's command on four ENCODE libraries of chromosome 19, paired and single-end."""
+    if not READS.is_dir():
+        pytest.skip(f"the reads are not at {READS}")
+    files = {
+        "samples": ROOT / "tests/chr19/samples.csv",
+        "gtf": READS / "encode_chr19/gencodeV24pri-tRNAs-ERCC-phiX_onlychr19_and_spikeins.gtf.gz",
+        "chrom_sizes": READS / "../genome/GRCh38_EBV.chrom.sizes",
+        "transcript_fasta": READS / "encode_chr19/Homo_sapiens.GRCh38.cdna.all.chr19_ERCC_phix.fa.gz",
+    }
+    words = [word for name, path in files.items() for word in (f"--{name}", path)]
+    run = pipeline(tmp_path, "-profile", "local", *words, "--families", "none", "--assembly", "GRCh38", "--bootstraps", 2)
+    assert run.status == 0, run.text
+    transcripts = read_matrix(run.results / "tables/transcript_tpm.tsv.gz")
+    for sample in transcripts.columns:
+        published = read_abundance(READS / "kallisto_outputs/encode_chr19_kallisto0.52.0" / sample / "abundance.tsv", sample)
+        np.testing.assert_allclose(transcripts.values[:, transcripts.columns.index(sample)], published.tpm, rtol=1e-6)
+        assert len(read_matrix(run.results / f"kallisto/{sample}/bootstraps.tsv.gz").columns) == 2
+    genes = read_matrix(run.results / "tables/expression.tsv.gz")
+    assert len(genes.rows) == 1988 and sorted(genes.columns) == sorted(transcripts.columns) and len(genes.columns) == 4
+    np.testing.assert_allclose(genes.values.sum(axis=0), 1e6, rtol=1e-4)  # no read falls on a spike-in
+    report = (run.results / "report.html").read_text()
+    assert "ENCSR142YZV_rep1 (given as unstranded, but 2% of" in report
 
 
 def test_blood_from_public_files_to_a_report(pipeline, tmp_path):

@@ -1,8 +1,11 @@
 """Which tasks run again after an edit: proved with stubs, whose hashes take in the same fingerprints of the code."""
 
+import os
+
 import pytest
 
-BEFORE_THE_DATASET = {"SIMULATE_COHORT", "WRITE_SAMPLE_TABLE", "MAKE_GENE_TABLE", "COLLECT_EXPRESSION", "BIN_PEAKS"}
+BEFORE_THE_DATASET = {"SIMULATE_COHORT", "WRITE_SAMPLE_TABLE", "INDEX_GENOME", "MAKE_GENE_TABLE", "EXTRACT_PROMOTERS"}
+BEFORE_THE_DATASET |= {"KALLISTO_INDEX", "KALLISTO_QUANT", "COLLECT_ABUNDANCES", "COLLECT_EXPRESSION", "BIN_PEAKS"}
 MODELS = {"TRAIN", "FIT_BASELINES", "PREDICT", "ATTRIBUTE"}
 
 
@@ -39,6 +42,25 @@ def test_stubs_run_with_the_strict_parser(pipeline, tmp_path):
 def test_edit_of_the_training_loop_trains_again_and_bins_nothing(rerun_after):
     again = rerun_after("exprcast/training.py")
     assert again >= MODELS and not again & (BEFORE_THE_DATASET | {"ASSEMBLE_DATASET", "LIST_FOLDS"})
+
+
+def test_edit_of_the_read_checks_quantifies_again_and_indexes_nothing(rerun_after):
+    again = rerun_after("exprcast/reads.py")
+    assert again >= {"KALLISTO_QUANT", "COLLECT_ABUNDANCES", "ASSEMBLE_DATASET"} and not again & {
+        "KALLISTO_INDEX",
+        "BIN_PEAKS",
+        "MAKE_GENE_TABLE",
+    }
+
+
+def test_another_kallisto_indexes_again(stubs, pipeline, tmp_path):
+    """Versions of kallisto do not read each other's index."""
+    fake = tmp_path / "kallisto"
+    fake.write_text("#!/bin/sh\necho kallisto, version 9.9.9\n")
+    fake.chmod(0o755)
+    run = pipeline(stubs, "-profile", "test", "-stub", "-resume", PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert run.status == 0, run.text
+    assert run.processes("COMPLETED") >= {"KALLISTO_INDEX", "KALLISTO_QUANT"} and "MAKE_GENE_TABLE" in run.processes("CACHED")
 
 
 def test_edit_of_attributions_trains_nothing(rerun_after):
