@@ -2,15 +2,18 @@
 """Quantify one sample's RNA-seq reads with kallisto: FASTQ files of one or more lanes → a folder with abundance.tsv, run_info.json and kallisto's log."""
 
 import argparse
+import errno
 import json
 import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import RawIOBase
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import sleep
 from typing import NamedTuple
 
 import numpy as np
@@ -26,13 +29,14 @@ from exprcast.kallisto import (
     read_targets,
     start_kallisto,
 )
-from exprcast.reads import Reads, compare_contents, first_sequences, pass_on, refuse_wrong_files, unit_of
+from exprcast.reads import Contents, Reads, compare_contents, first_sequences, pass_on, refuse_wrong_files, unit_of
 from exprcast.strand import count_strands
 from exprcast.tables import check_file_id, write_table
 
 STRANDEDNESS = ("auto", "unstranded", "forward", "reverse")
 STRAND_OPTIONS = {"unstranded": [], "forward": ["--fr-stranded"], "reverse": ["--rf-stranded"]}
 PROBED_READS, MIN_INFORMATIVE = 5_000, 100  # first reads of the first mates that are looked at; those that tell a strand
+POLL_S = 0.005  # between looks whether kallisto has opened a pipe
 ONE_SIDED = 0.8  # share of informative reads on one strand from which a library counts as stranded
 STATS = ("sample", "layout", "lanes", "reads", "mapped", "mapped_share", "unique_share", "strandedness", "forward_share")
 STATS += ("fragment_mean", "fragment_sd", "transcripts", "genes", "remark")
@@ -42,10 +46,8 @@ class Pipe(NamedTuple):
     """The way of one file into kallisto."""
 
     path: Path
-    mate: int  # 1 or 2
+    fifo: Path
     name: str  # under which kallisto reads it
-    outlet: int  # file descriptor
-    inlet: RawIOBase
 
 
 class Library(NamedTuple):
@@ -70,9 +72,10 @@ def quantify(options: argparse.Namespace) -> None:
         said = folder / "kallisto_quant.log"
         arguments = ["quant", "--index", str(options.index.resolve()), "--output-dir", str(folder.resolve())]
         arguments += [*settings(library, bool(reads.second), options.bootstraps, options.cpus)]
-        pipes = lay_pipes(reads, folder / "reads")
-        process = start_kallisto([*arguments, *(pipe.name for pipe in pipes)], folder, said, [pipe.outlet for pipe in pipes])
-        records = feed(reads, pipes, process)
+        with TemporaryDirectory(prefix="exprcast.") as pipes:
+            lanes = lay_pipes(reads, folder / "reads", Path(pipes))
+            process = start_kallisto([*arguments, *(pipe.name for mates in lanes for pipe in mates)], folder, said)
+            records = feed(reads, lanes, process)
         finish_quant(process, said, reads, options.index, targets)
         info = read_info(folder, reads, records)
         library = library._replace(fragment_mean=library.fragment_mean or estimated_fragment(said, reads))
@@ -131,38 +134,57 @@ def settings(library: Library, paired: bool, bootstraps: int, cpus: int) -> Iter
         yield from ("-b", str(bootstraps), "--plaintext")
 
 
-def lay_pipes(reads: Reads, folder: Path) -> list[Pipe]:
-    """Return a pipe for each file, in kallisto's order: the mates of the first lane, those of the second …
+def lay_pipes(reads: Reads, folder: Path, fifos: Path) -> list[list[Pipe]]:
+    """Return a pipe for each file: lanes, and the mates of each, which is kallisto's order.
 
     kallisto reads them under the sample's name: its log, and MultiQC after it, know a sample by the name of its first file.
     """
-    pipes = []
+    lanes = []
     for lane, mates in enumerate(zip(*filter(None, (reads.first, reads.second)), strict=True), 1):
+        lanes.append([])
         for mate, path in enumerate(mates, 1):
-            outlet, inlet = os.pipe()
-            link = folder / f"lane{lane}_{mate}" / f"{reads.sample}.fastq"
+            fifo, link = fifos / f"{lane}_{mate}", folder / f"lane{lane}_{mate}" / f"{reads.sample}.fastq"
+            os.mkfifo(fifo)
             link.parent.mkdir(parents=True)
-            link.symlink_to(f"/proc/self/fd/{outlet}")
-            pipes.append(Pipe(path, mate, str(link.relative_to(folder.parent)), outlet, os.fdopen(inlet, "wb", buffering=0)))
-    return pipes
+            link.symlink_to(fifo)
+            lanes[-1].append(Pipe(path, fifo, str(link.relative_to(folder.parent))))
+    return lanes
 
 
-def feed(reads: Reads, pipes: list[Pipe], process: subprocess.Popen) -> int:
+def feed(reads: Reads, lanes: list[list[Pipe]], process: subprocess.Popen) -> int:
     """Give kallisto all files to their ends, looking at what goes by, and return the number of reads or pairs; stop it on a fault."""
-    for pipe in pipes:
-        os.close(pipe.outlet)
-    mates = [[pipe for pipe in pipes if pipe.mate == mate] for mate in (1, 2)]
+
+    def feed_mate(pipes: Sequence[Pipe]) -> list[Contents]:
+        try:
+            return [pass_on(pipe.path, reads.sample, open_inlet(pipe.fifo, process)) for pipe in pipes]
+        except BaseException:
+            process.kill()  # at once: it would wait for this mate, and the other mate for it
+            raise
+
+    mates = list(zip(*lanes, strict=True))
     try:
         with ThreadPoolExecutor(len(mates)) as pool:
-            contents = list(pool.map(lambda lanes: [pass_on(pipe.path, reads.sample, pipe.inlet) for pipe in lanes], mates))
-        return compare_contents(reads, contents[0] + contents[1])
+            contents = [content for found in pool.map(feed_mate, mates) for content in found]
+        return compare_contents(reads, contents)
     except BaseException:
         process.kill()
         process.wait()
         raise
-    finally:
-        for pipe in pipes:
-            pipe.inlet.close()
+
+
+def open_inlet(fifo: Path, process: subprocess.Popen) -> RawIOBase:
+    """Return a named pipe, open for writing once kallisto reads it; if kallisto has ended before, what is written goes nowhere."""
+    while process.poll() is None:
+        try:
+            inlet = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            sleep(POLL_S)
+        else:
+            os.set_blocking(inlet, True)
+            return os.fdopen(inlet, "wb", buffering=0)
+    return open(os.devnull, "wb", buffering=0)
 
 
 def finish_quant(process: subprocess.Popen, said: Path, reads: Reads, index: Path, targets: Targets) -> None:

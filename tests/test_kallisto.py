@@ -248,6 +248,36 @@ def test_second_mates_fewer(lab):
     assert "a_1.fastq.gz and a_2.fastq.gz: 2,000 reads and 1,500" in refusal(lab.quant, first, second)
 
 
+@pytest.mark.timeout(60)
+def test_a_fault_in_the_first_of_two_lanes_ends_at_once(lab):
+    """kallisto waits for both mates of a lane before it goes to the next, and we for kallisto: nobody may wait for ever."""
+    one, two = lab.reads("one", 5000, 1, prefix="x"), lab.reads("two", 5000, 2, prefix="y")
+    whole = gzip.decompress(one[1].read_bytes())
+    one[1].write_bytes(gzip.compress(b"".join(whole.splitlines(keepends=True)[:4000])))
+    assert "one_1.fastq.gz and one_2.fastq.gz: 5,000 reads and 1,000" in refusal(lab.quant, [one[0], two[0]], [one[1], two[1]])
+    one[1].write_bytes(gzip.compress(whole)[:-5000])
+    assert "one_2.fastq.gz: the gzip data are cut short" in refusal(lab.quant, [one[0], two[0]], [one[1], two[1]])
+    one[1].write_bytes(b"")
+    assert "one_2.fastq.gz is empty" in refusal(lab.quant, [one[0], two[0]], [one[1], two[1]])
+
+
+@pytest.mark.timeout(60)
+def test_kallisto_that_dies_at_once_keeps_nobody_waiting(lab, tmp_path, monkeypatch):
+    fake = tmp_path / "bin" / "kallisto"
+    fake.parent.mkdir()
+    version = read_targets(lab.folder / "targets.tsv").facts["kallisto"]
+    fake.write_text(
+        f'#!/bin/sh\n[ "$1" != version ] || {{ echo "kallisto, version {version}"; exit; }}\necho Error: out of luck >&2\nexit 3\n'
+    )
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
+    assert "sample S1: kallisto ended with exit status 3: Error: out of luck" in refusal(lab.quant, *lab.reads("a", 5000))
+    fake.write_text(fake.read_text().replace("exit 3", "kill -9 $$"))
+    with pytest.raises(SystemExit) as ended:
+        lab.quant(*lab.reads("a", 5000))
+    assert ended.value.code == 137  # which Nextflow tries again with more memory
+
+
 def test_first_mates_given_twice_under_one_name_another_or_with_other_mate_marks(lab):
     first, _ = lab.reads("a")
     assert "a_1.fastq.gz is given twice" in refusal(lab.quant, first, first)

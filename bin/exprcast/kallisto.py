@@ -4,7 +4,6 @@ import hashlib
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -49,11 +48,10 @@ def kallisto_version() -> str:
     return found[1]
 
 
-def start_kallisto(arguments: list[str], folder: Path, log: Path, inherited: Sequence[int] = ()) -> subprocess.Popen:
-    """Start kallisto in a folder (newer ones write ./tmp there) with open file descriptors; what it says goes to the file `log`."""
-    command = ["kallisto", *arguments]
+def start_kallisto(arguments: list[str], folder: Path, log: Path) -> subprocess.Popen:
+    """Start kallisto in a folder (newer ones write ./tmp there); what it says goes to the file `log`."""
     with log.open("wb") as file:
-        return subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=file, stderr=file, pass_fds=inherited)
+        return subprocess.Popen(["kallisto", *arguments], cwd=folder, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
 
 
 def finish_kallisto(process: subprocess.Popen, log: Path, what: str) -> None:
