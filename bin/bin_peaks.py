@@ -296,13 +296,9 @@ def mean_coverage(path: Path, bins: np.ndarray, peaks: Intervals, sizes: dict[st
         for rows in np.split(np.arange(len(bins)), np.flatnonzero(apart) + 1):
             total[rows] = sum_bins(path, track, names[chrom[rows[0]]], start[rows], end[rows[-1]], bin_bp)
             progress.step(rows[-1] + 1)
-    mean = (total / (end - start)).astype(np.float32)
-    wrong = np.flatnonzero(~((mean >= 0) & np.isfinite(mean)))
-    if len(wrong):
-        row = wrong[0]
-        place = f"{names[chrom[row]]}:{start[row]}-{end[row]}"
-        raise InputError(f"{path.name}: the mean at {place} is {mean[row]:.4g}; coverage is a number from 0 up; is this a track of ratios?")
-    return mean
+    if not total.any():
+        raise InputError(f"{path.name}: no coverage in any of the {len(bins):,} open bins; is it of this sample?")
+    return (total / (end - start)).astype(np.float32)
 
 
 def open_bigwig(path: Path) -> "pyBigWig.pyBigWig":
@@ -353,8 +349,14 @@ def sum_bins(path: Path, track: "pyBigWig.pyBigWig", name: str, start: np.ndarra
         raise InputError(f"{path.name}: damaged in {name}:{start[0]}-{end}; copy or download the file again") from None
     if not len(values):
         raise InputError(f"{path.name}: the bigWig covers no base at all; is it the right file?")
-    values = np.append(values, np.zeros(-len(values) % bin_bp, np.float32))
-    return np.nansum(values.reshape(-1, bin_bp)[(start - start[0]) // bin_bp], axis=1, dtype=np.float64)
+    values = np.append(values, np.zeros(-len(values) % bin_bp, np.float32)).reshape(-1, bin_bp)[(start - start[0]) // bin_bp]
+    row, base = np.nonzero((values < 0) | np.isinf(values))
+    if len(row):
+        place = f"{name}:{start[row[0]] + base[0]}"
+        raise InputError(
+            f"{path.name}: {values[row[0], base[0]]:.4g} at {place}; coverage is a number from 0 up; is this a track of ratios?"
+        )
+    return np.nansum(values, axis=1, dtype=np.float64)
 
 
 def parse_args() -> argparse.ArgumentParser:

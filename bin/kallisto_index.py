@@ -3,7 +3,7 @@
 
 import argparse
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -17,6 +17,8 @@ from exprcast.tables import read_lines, read_table, strip_version, write_table
 
 GENE = re.compile(r"\bgene:(\S+)")  # Ensembl; GENCODE: ENST…|ENSG…|…
 LONGEST_BP = 5_000_000  # no transcript is as long, every chromosome is
+LETTERS = b"ACGTUNRYSWKMBDHVacgtunryswkmbdhv"  # IUPAC's
+KMER = 31  # kallisto's
 ENOUGH_KNOWN = 0.5  # share of the transcripts that a GTF of nearly the same release has
 
 
@@ -33,7 +35,12 @@ def index_transcripts(transcripts: list[Path], annotation: Path | None, targets_
     """Write the index, one row a target, and the probe that tells reads' strands."""
     version = kallisto_version()
     targets: list[Target] = []
-    probe = make_probe(note(read_targets_of(transcripts), targets))
+    lengths: list[int] = []
+    probe = make_probe(note(read_targets_of(transcripts), targets, lengths))
+    if max(lengths) < KMER:
+        raise InputError(
+            f"{names(transcripts)}: the longest transcript has {max(lengths)} bases, kallisto needs {KMER}; is this the right file?"
+        )
     genes = genes_of(targets, annotation, transcripts)
     with whole_file(out) as index, TemporaryDirectory(dir=out.parent, prefix=".kallisto.") as folder:
         said = Path(folder) / "log"
@@ -49,9 +56,10 @@ def index_transcripts(transcripts: list[Path], annotation: Path | None, targets_
     )
 
 
-def note(found: Iterator[Target], targets: list[Target]) -> Iterator[bytes]:
-    """Yield each target's sequence and keep the rest of it in `targets`."""
+def note(found: Iterator[Target], targets: list[Target], lengths: list[int]) -> Iterator[bytes]:
+    """Yield each target's sequence; keep its length, and the rest of it in `targets`."""
     for target in found:
+        lengths.append(len(target.sequence))
         targets.append(target._replace(sequence=b""))
         yield target.sequence
 
@@ -78,9 +86,9 @@ def read_targets_of(paths: list[Path]) -> Iterator[Target]:
 
 def refuse_twice(header: str, where: str, seen: dict[str, str]) -> None:
     """Raise InputError for a transcript that stood before, whatever its version."""
-    name = header.split(maxsplit=1)[0] if header.strip() else ""
-    if not name:
-        raise InputError(f"{where}: a sequence without a name; '>' and the transcript's id belong there")
+    if not header.strip() or header[0].isspace():
+        raise InputError(f"{where}: a sequence without a name; the transcript's id stands right behind '>'")
+    name = header.split(maxsplit=1)[0]
     transcript = strip_version(name.split("|")[0])
     if transcript in seen:
         raise InputError(f"{where}: transcript {transcript} stands already at {seen[transcript]}; give each transcript once")
@@ -93,6 +101,9 @@ def finished(header: str, parts: list[str], where: str) -> Target:
     name = header.split(maxsplit=1)[0]
     if not sequence:
         raise InputError(f"{where}: {name[:60]} has no bases; was the file cut short?")
+    strange = sequence.translate(None, LETTERS)
+    if strange:
+        raise InputError(f"{where}: {name[:60]} holds '{chr(strange[0])}', which is no base; give transcripts as cDNA, not as proteins")
     if len(sequence) > LONGEST_BP:
         raise InputError(
             f"{where}: {name[:60]} has {len(sequence):,} bp: this looks like a genome; --transcripts takes cDNA, a genome needs too much memory"
@@ -106,7 +117,13 @@ def finished(header: str, parts: list[str], where: str) -> Target:
 def genes_of(targets: list[Target], annotation: Path | None, transcripts: list[Path]) -> list[str]:
     """Return each target's gene: its header's, else the annotation's, else none; refuse an annotation of something else."""
     known = {row["transcript"]: row["gene"] for _, row in read_table(annotation, ("transcript", "gene"))} if annotation else {}
-    genes = [target.gene or known.get(target.transcript, "") for target in targets]
+    known_genes = set(known.values())
+    for number, target in enumerate(targets):
+        targets[number] = target._replace(transcript=under(target.transcript, known), gene=under(target.gene, known_genes))
+    genes = [
+        target.gene if target.gene and (target.gene in known_genes or target.transcript not in known) else known.get(target.transcript, "")
+        for target in targets
+    ]
     if not any(genes):
         both = f"the annotation has {next(iter(known))} …" if known else "there is no annotation"
         raise InputError(
@@ -121,6 +138,12 @@ def genes_of(targets: list[Target], annotation: Path | None, transcripts: list[P
     if without:
         log.info(f"without a gene, so in no gene's sum: {', '.join(without[:5])}{' …' if len(without) > 5 else ''}")
     return genes
+
+
+def under(identifier: str, known: Container[str]) -> str:
+    """Return an id as the annotation has it: without a version where that is known (only ids of Ensembl's form lose it anyhow)."""
+    bare = identifier.rpartition(".")[0]
+    return bare if identifier not in known and bare in known else identifier
 
 
 def compare(targets: list[Target], known: dict[str, str], transcripts: list[Path]) -> None:

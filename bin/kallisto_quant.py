@@ -9,10 +9,11 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from io import RawIOBase
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Event
 from time import sleep
 from typing import NamedTuple
 
@@ -37,7 +38,7 @@ STRANDEDNESS = ("auto", "unstranded", "forward", "reverse")
 STRAND_OPTIONS = {"unstranded": [], "forward": ["--fr-stranded"], "reverse": ["--rf-stranded"]}
 PROBED_READS, MIN_INFORMATIVE = 5_000, 100  # first reads of the first mates that are looked at; those that tell a strand
 POLL_S = 0.005  # between looks whether kallisto has opened a pipe
-ONE_SIDED = 0.8  # share of informative reads on one strand from which a library counts as stranded
+ONE_SIDED, EVEN = 0.8, 0.6  # share of informative reads on one strand: from there stranded; up to there no doubt that it is not
 STATS = ("sample", "layout", "lanes", "reads", "mapped", "mapped_share", "unique_share", "strandedness", "forward_share")
 STATS += ("fragment_mean", "fragment_sd", "transcripts", "genes", "remark")
 
@@ -76,10 +77,14 @@ def quantify(options: argparse.Namespace) -> None:
             lanes = lay_pipes(reads, folder / "reads", Path(pipes))
             process = start_kallisto([*arguments, *(pipe.name for mates in lanes for pipe in mates)], folder, said)
             records = feed(reads, lanes, process)
-        finish_quant(process, said, reads, options.index, targets)
+        finish_quant(process, said, reads)
         info = read_info(folder, reads, records)
         library = library._replace(fragment_mean=library.fragment_mean or estimated_fragment(said, reads))
         abundance = read_abundance(folder / "abundance.tsv", reads.sample)
+        if abundance.names != targets.names:
+            raise InputError(
+                f"sample {reads.sample}: kallisto names its targets otherwise than {options.targets.name}; make the index again"
+            )
         refuse_too_few(info, abundance, reads, library, options.min_mapped)
         if options.bootstraps:
             join_bootstraps(folder, options.bootstraps, reads)
@@ -93,13 +98,18 @@ def quantify(options: argparse.Namespace) -> None:
 
 
 def refuse_wrong_index(index: Path, targets: Targets) -> None:
-    """Raise InputError for an index of another kallisto, or one that was cut short."""
+    """Raise InputError for an index of another kallisto, or one that is no longer what was made."""
     version, made_by = kallisto_version(), targets.facts["kallisto"]
     if version != made_by:
         raise InputError(f"{index.name} was made by kallisto {made_by}, this is {version}, which may not read it; make the index again")
-    if not index.is_file() or index.stat().st_size != int(targets.facts["bytes"]):
-        size = f"{index.stat().st_size:,} bytes" if index.is_file() else "absent"
-        raise InputError(f"{index.name} is {size}, it was made with {int(targets.facts['bytes']):,}; make the index again")
+    if not index.is_file():
+        raise InputError(f"{index}: no such file")
+    facts = file_facts(index)
+    if facts["bytes"] != targets.facts["bytes"]:
+        both = f"is {int(facts['bytes']):,} bytes, it was made with {int(targets.facts['bytes']):,}"
+        raise InputError(f"{index.name} {both}; make the index again")
+    if facts["crc32"] != targets.facts["crc32"]:
+        raise InputError(f"{index.name} is damaged: it is no longer the file that was made; make the index again")
 
 
 def judge_strand(reads: Reads, declared: str, probe: np.ndarray) -> Library:
@@ -108,20 +118,22 @@ def judge_strand(reads: Reads, declared: str, probe: np.ndarray) -> Library:
     forward, reverse = count_strands(head, probe)
     informative = forward + reverse
     if informative < MIN_INFORMATIVE:
-        log.info(f"{reads.sample}: only {informative} of the first {len(head):,} reads tell a strand: not judged")
-        return Library("unstranded" if declared == "auto" else declared, float("nan"), None, None, "")
+        remark = f"strand not judged: only {informative} of the first {len(head):,} reads tell one" if declared == "auto" else ""
+        return Library("unstranded" if declared == "auto" else declared, float("nan"), None, None, remark)
     share = forward / informative
     seen = "forward" if share >= ONE_SIDED else "reverse" if share <= 1 - ONE_SIDED else "unstranded"
     told = f"{share:.0%} of {informative:,} reads that tell a strand lie forward"
     log.info(f"{reads.sample}: {told}: {seen}")
+    lopsided = abs(share - 0.5) > EVEN - 0.5 and seen == "unstranded"
     if declared in ("auto", seen):
-        return Library(seen, share, None, None, "")
+        return Library(seen, share, None, None, f"neither stranded nor unstranded: {told}" if lopsided else "")
     if declared == "unstranded":
         return Library(declared, share, None, None, f"given as unstranded, but {told}: {seen}")
+    if lopsided and (share > 0.5) == (declared == "forward"):
+        return Library(declared, share, None, None, f"given as {declared}, but {told}")
     swapped = ", or reads_1 and reads_2 are swapped" if reads.second and seen != "unstranded" else ""
-    raise InputError(
-        f"sample {reads.sample}: strandedness {declared} is given, but {told} ({', '.join(path.name for path in reads.first)}): write {seen}{swapped}"
-    )
+    files = ", ".join(path.name for path in reads.first)
+    raise InputError(f"sample {reads.sample}: strandedness {declared} is given, but {told} ({files}): write {seen}{swapped}")
 
 
 def settings(library: Library, paired: bool, bootstraps: int, cpus: int) -> Iterator[str]:
@@ -153,23 +165,32 @@ def lay_pipes(reads: Reads, folder: Path, fifos: Path) -> list[list[Pipe]]:
 
 def feed(reads: Reads, lanes: list[list[Pipe]], process: subprocess.Popen) -> int:
     """Give kallisto all files to their ends, looking at what goes by, and return the number of reads or pairs; stop it on a fault."""
+    stop = Event()
 
     def feed_mate(pipes: Sequence[Pipe]) -> list[Contents]:
         try:
-            return [pass_on(pipe.path, reads.sample, open_inlet(pipe.fifo, process)) for pipe in pipes]
+            return [pass_on(pipe.path, reads.sample, open_inlet(pipe.fifo, process), stop) for pipe in pipes if not stop.is_set()]
         except BaseException:
-            process.kill()  # at once: it would wait for this mate, and the other mate for it
+            give_up()  # at once: kallisto would wait for this mate, and the other mate for kallisto
             raise
 
-    mates = list(zip(*lanes, strict=True))
-    try:
-        with ThreadPoolExecutor(len(mates)) as pool:
-            contents = [content for found in pool.map(feed_mate, mates) for content in found]
-        return compare_contents(reads, contents)
-    except BaseException:
+    def give_up() -> None:
+        stop.set()
         process.kill()
-        process.wait()
-        raise
+
+    mates = list(zip(*lanes, strict=True))
+    with ThreadPoolExecutor(len(mates)) as pool:
+        try:
+            fed = [pool.submit(feed_mate, pipes) for pipes in mates]
+            wait(fed, return_when=FIRST_EXCEPTION)
+            fault = next((error for future in fed if future.done() and (error := future.exception())), None)
+            if fault:
+                raise fault
+            return compare_contents(reads, [content for future in fed for content in future.result()])
+        except BaseException:
+            give_up()
+            process.wait()
+            raise
 
 
 def open_inlet(fifo: Path, process: subprocess.Popen) -> RawIOBase:
@@ -187,13 +208,11 @@ def open_inlet(fifo: Path, process: subprocess.Popen) -> RawIOBase:
     return open(os.devnull, "wb", buffering=0)
 
 
-def finish_quant(process: subprocess.Popen, said: Path, reads: Reads, index: Path, targets: Targets) -> None:
-    """Wait for kallisto; if it failed, look whether the index is damaged, or whether no read mapped."""
+def finish_quant(process: subprocess.Popen, said: Path, reads: Reads) -> None:
+    """Wait for kallisto; if it failed because no read mapped, say so."""
     try:
         finish_kallisto(process, said, f"sample {reads.sample}")
-    except (InputError, SystemExit):
-        if file_facts(index)["sha256"] != targets.facts["sha256"]:
-            raise InputError(f"{index.name} is damaged: it is no longer the file that was made; make the index again") from None
+    except InputError:
         if "zero reads pseudoaligned" in said.read_text(errors="replace"):
             raise none_mapped(reads) from None
         raise
@@ -265,8 +284,7 @@ def join_bootstraps(folder: Path, count: int, reads: Reads) -> None:
 
 def stats_row(reads: Reads, library: Library, info: dict[str, int], abundance: Abundance, targets: Targets) -> tuple[object, ...]:
     """Return what the report says of the sample."""
-    genes = dict(zip(targets.names, targets.genes, strict=True))
-    detected = [name for name, tpm in zip(abundance.names, abundance.tpm, strict=True) if tpm > 0]
+    detected = [gene for gene, tpm in zip(targets.genes, abundance.tpm, strict=True) if tpm > 0]
     processed, mapped = info["n_processed"], info["n_pseudoaligned"]
     return (
         reads.sample,
@@ -281,7 +299,7 @@ def stats_row(reads: Reads, library: Library, info: dict[str, int], abundance: A
         library.fragment_mean,
         library.fragment_sd,
         len(detected),
-        len({genes[name] for name in detected} - {""}),
+        len(set(detected) - {""}),
         library.remark,
     )
 

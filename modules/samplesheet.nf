@@ -23,7 +23,7 @@ def readSamplesheet(path) {
 
 // Return the cells of one line, without quotes and outer blanks.
 def splitLine(line, separator) {
-    def cells = "${separator}${line}".findAll("${separator}\\s*(\"(?:[^\"]|\"\")*\"|[^${separator}]*)") { _all, cell -> cell.trim() }
+    def cells = "${separator}${line}".findAll("${separator} *(\"(?:[^\"]|\"\")*\"|[^${separator}]*)") { _all, cell -> cell.trim() }
     cells.collect { cell -> cell.startsWith('"') ? cell.replaceFirst('^"(.*)"$', '$1').replace('""', '"') : cell }
 }
 
@@ -74,8 +74,8 @@ def wrongRow(name, row, header) {
     ].findAll() +
         fileColumns().findAll { key -> row[key] && wrongPath(row[key]) }.collect { key -> "${column} ${key}: ${wrongPath(row[key])}" } +
         fragments.findAll { key -> row[key] && paired }.collect { key -> "${column} ${key}: leave it empty for pairs, whose fragments kallisto measures" } +
-        fragments.findAll { key -> row[key] && !paired && !(row[key] ==~ /\d{1,5}(\.\d{1,3})?/ && row[key].toBigDecimal() > 0) }
-            .collect { key -> "${column} ${key}: '${row[key]}': a number of bp above 0 is needed" }
+        fragments.findAll { key -> row[key] && !paired && !(row[key] ==~ /\d{1,5}(\.\d{1,3})?/ && row[key].toBigDecimal() > 0 && row[key].toBigDecimal() <= 2000) }
+            .collect { key -> "${column} ${key}: '${row[key]}': a number of bp above 0 and up to 2000 is needed" }
 }
 
 // Return a line where some samples have a signal and others not: coverage and a peak caller's values are of different scales.

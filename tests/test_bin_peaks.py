@@ -331,7 +331,18 @@ def test_a_bigwig_of_another_assembly_is_refused(tmp_path):
 def test_a_track_of_ratios_is_refused(tmp_path, value, said):
     coverage = write_bigwig(tmp_path, [("chr1", 100, 200, value)])
     line = refused_coverage(tmp_path, "chr1\t0\t150\n", coverage)
-    assert f"s.bw: the mean at chr1:100-200 is {said}; coverage is a number from 0 up" in line
+    assert f"s.bw: {said} at chr1:100; coverage is a number from 0 up" in line
+
+
+def test_a_ratio_below_0_is_not_outweighed_by_its_neighbours(tmp_path):
+    line = refused_coverage(tmp_path, "chr1\t0\t150\n", write_bigwig(tmp_path, [("chr1", 0, 90, 5), ("chr1", 90, 95, -3)]))
+    assert "s.bw: -3 at chr1:90" in line
+
+
+@pytest.mark.parametrize("value", [0, 7])
+def test_a_bigwig_without_coverage_in_any_peak_is_refused(tmp_path, value):
+    line = refused_coverage(tmp_path, "chr1\t0\t150\n", write_bigwig(tmp_path, [("chr1", 500 if value else 0, 600, value)]))
+    assert "s.bw: no coverage in any of the 2 open bins; is it of this sample?" in line
 
 
 def test_a_bigwig_that_covers_nothing_is_refused(tmp_path):

@@ -5,16 +5,19 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from exprcast.cli import InputError
 from exprcast.kallisto import read_abundance, read_targets
+from exprcast.reads import Reads
 from exprcast.tables import read_matrix, read_table
 from test_strand import random_bases, reverse_complement
-from tiny import run_script
+from tiny import load_script, run_script
 
 ROOT = Path(__file__).parents[1]
 GENES = 12
@@ -248,6 +251,87 @@ def test_second_mates_fewer(lab):
     assert "a_1.fastq.gz and a_2.fastq.gz: 2,000 reads and 1,500" in refusal(lab.quant, first, second)
 
 
+def test_mates_trimmed_to_unlike_lengths_belong_together(lab, monkeypatch):
+    """The blocks in which files are read end at other records of one mate than of the other."""
+    monkeypatch.setattr("exprcast.reads.BLOCK_BYTES", 5000)
+    monkeypatch.setattr("exprcast.reads.NOTED_EVERY", 3)
+    first, second = lab.reads("a", 600)
+    rows = gzip.decompress(first.read_bytes()).splitlines()
+    trimmed = [row if line % 2 == 0 else row[: 75 - (line // 4) % 40] for line, row in enumerate(rows)]
+    first.write_bytes(gzip.compress(b"\n".join(trimmed)))  # the last line without its end
+    assert lab.quant(first, second)["reads"] == "600"
+
+
+def test_mates_that_part_after_the_first_record(lab):
+    first, second = lab.reads("a", 1000)
+    records = gzip.decompress(second.read_bytes()).split(b"@r")[1:]
+    second.write_bytes(gzip.compress(b"".join(b"@r" + record for record in [records[0], *records[2:], records[1]])))
+    assert "hold other reads (r999 1:N:0 beside r1 2:N:0)" in refusal(lab.quant, first, second)
+
+
+def test_fragment_lengths_that_cannot_be(lab):
+    first, second = lab.reads("a")
+    assert "fragment lengths are for single ends" in refusal(lab.quant, first, second, "--fragment-mean", 200, "--fragment-sd", 20)
+    assert "both are bp above 0 and up to 2,000" in refusal(lab.quant, first, None, "--fragment-mean", 20000, "--fragment-sd", 20)
+
+
+def test_library_between_stranded_and_not_is_said(lab):
+    (one, two), (three, four) = lab.reads("a", 1500, 1, "reverse"), lab.reads("b", 500, 2, "forward", "q")
+    for path, other in ((one, three), (two, four)):
+        path.write_bytes(path.read_bytes() + other.read_bytes())  # gzip members one after the other are one file
+    row = lab.quant(one, two, "--strandedness", "reverse", out="declared")
+    assert row["strandedness"] == "reverse" and row["remark"].startswith("given as reverse, but ")
+    row = lab.quant(one, two, out="auto")
+    assert row["strandedness"] == "unstranded" and row["remark"].startswith("neither stranded nor unstranded: ")
+    assert "write unstranded" in refusal(lab.quant, one, two, "--strandedness", "forward", out="wrong")
+
+
+def test_what_kallisto_says_is_held_against_what_it_was_asked(lab, tmp_path):
+    script = load_script("kallisto_quant")
+    reads = Reads("S1", [tmp_path / "a_1.fq"], [tmp_path / "a_2.fq"])
+    (tmp_path / "run_info.json").write_text('{"n_processed": 7, "call": "x"}')
+    assert "sample S1: kallisto read 7 of 8 pairs" in refusal(script.read_info, tmp_path, reads, 8)
+    (tmp_path / "bs_abundance_0.tsv").touch()
+    assert "2 bootstraps were asked for, kallisto wrote 1" in refusal(script.join_bootstraps, tmp_path, 2, reads)
+    log = tmp_path / "log"
+    log.write_text("[quant] estimated average fragment length: 0\n")
+    assert "no fragment length between a_1.fq and a_2.fq" in refusal(script.estimated_fragment, log, reads)
+
+
+def test_a_killed_script_takes_kallisto_with_it_and_leaves_nothing(lab):
+    first, _ = lab.reads("a")
+    made = ["--index", lab.folder / "t.idx", "--targets", lab.folder / "targets.tsv", "--probe", lab.folder / "probe.npy"]
+    words = ["--sample", "S", "--reads-1", first, *made, "--strandedness", "unstranded", "--fragment-mean", 200, "--fragment-sd", 20]
+    fake = lab.folder / "bin/kallisto"
+    fake.parent.mkdir()
+    version = read_targets(lab.folder / "targets.tsv").facts["kallisto"]
+    fake.write_text(f'#!/bin/sh\n[ "$1" != version ] || {{ echo "kallisto, version {version}"; exit; }}\nexec sleep 300\n')
+    fake.chmod(0o755)
+    command = [sys.executable, ROOT / "bin/kallisto_quant.py", *words, "--stats-out", lab.folder / "o.tsv", "--out", lab.folder / "o"]
+    process = subprocess.Popen(
+        list(map(str, command)), env=os.environ | {"PATH": f"{fake.parent}:{os.environ['PATH']}", "TMPDIR": str(lab.folder)}
+    )
+    deadline = time.monotonic() + 20
+    while (
+        not (children := [child for child in psutil.Process(process.pid).children() if "sleep" in child.name()])
+        and time.monotonic() < deadline
+    ):
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(timeout=20) == 143 and children
+    assert not psutil.wait_procs(children, timeout=10)[1]
+    assert not (lab.folder / "o").exists() and not list(lab.folder.glob(".o.*")) and not list(lab.folder.glob("exprcast.*"))
+
+
+def test_versions_of_other_species_are_known_from_the_annotation(lab):
+    bases = [bases.decode() for bases in lab.transcripts.values()]
+    lab.fasta.write_text(f">Y74C9A.3.1 cdna gene:WBGene00022277.1 x\n{bases[0]}\n>MGP_T0000001.4 cdna gene:MGP_G0000001.2\n{bases[1]}\n")
+    (lab.folder / "transcripts.tsv").write_text("transcript\tgene\nY74C9A.3.1\tWBGene00022277\nMGP_T0000001\tMGP_G0000001\n")
+    index(lab.folder, lab.fasta, annotation=lab.folder / "transcripts.tsv")
+    targets = read_targets(lab.folder / "targets.tsv")
+    assert (targets.transcripts, targets.genes) == (["Y74C9A.3.1", "MGP_T0000001"], ["WBGene00022277", "MGP_G0000001"])
+
+
 @pytest.mark.timeout(60)
 def test_a_fault_in_the_first_of_two_lanes_ends_at_once(lab):
     """kallisto waits for both mates of a lane before it goes to the next, and we for kallisto: nobody may wait for ever."""
@@ -350,8 +434,9 @@ def test_files_that_are_no_fastq(lab):
     cases = {
         "empty.fq": (b"", "empty.fq is empty"),
         "page.html": (b"<html>\nx\n+\ny\n", "page.html line 1 should begin with '@'"),
-        "cut.fq": (b"@r\nACGT\n+\nIIII\n@s\nAC", "has 6 lines, which is no multiple of 4"),
+        "cut.fq": (b"@r\nACGT\n+\nIIII\n@s\nAC", "cut.fq ends within a record, after 1 whole ones"),
         "odd.fq": (b"@r\nACGT\n+\nIIII\n@s\nACGT\nIIII\n@t\n", "odd.fq line 7 should begin with '+'"),
+        "short.fq": (b"@r\nACGT\n+\nIIII\n@s\nACGT\n+\nIII\n", "short.fq line 8: 3 qualities for 4 bases"),
     }
     for name, (text, said) in cases.items():
         path = lab.folder / name
@@ -380,6 +465,8 @@ def test_damaged_index_and_index_of_another_kallisto(lab):
     whole = (lab.folder / "t.idx").read_bytes()
     (lab.folder / "t.idx").write_bytes(whole[:-1000])
     assert f"t.idx is {len(whole) - 1000:,} bytes, it was made with {len(whole):,}" in refusal(lab.quant, *reads)
+    (lab.folder / "t.idx").write_bytes(whole[:1000] + bytes(100) + whole[1100:])
+    assert "t.idx is damaged: it is no longer the file that was made" in refusal(lab.quant, *reads)
     (lab.folder / "t.idx").write_bytes(whole)
     targets = lab.folder / "targets.tsv"
     targets.write_text(targets.read_text().replace("#kallisto=", "#kallisto=9."))
@@ -400,7 +487,10 @@ def test_wrong_transcripts(lab, tmp_path):
         "ACGT\n": "line 1: FASTA begins with '>'",
         ">a gene:b\n>c gene:d\nA\n": "line 1: a has no bases",
         ">\nACGT\n": "line 1: a sequence without a name",
-        ">x\nACGT\n": "no transcript has a gene",
+        ">x\nACGT\n": "the longest transcript has 4 bases, kallisto needs 31",
+        ">x\n" + "ACGT" * 10 + "\n": "no transcript has a gene",
+        "> x gene:y\nACGT\n": "line 1: a sequence without a name",
+        ">p gene:q\nMVLSPADKTNVK\n": "line 1: p holds 'L', which is no base; give transcripts as cDNA",
         ">chr1 gene:x\n" + "A" * 5_000_001 + "\n": "this looks like a genome",
     }
     for changed, said in cases.items():

@@ -6,6 +6,7 @@ import zlib
 from io import RawIOBase
 from itertools import islice
 from pathlib import Path
+from threading import Event
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from exprcast.cli import InputError
 
 NOTED_EVERY = 1_024  # of so many records one is compared between mates
 BLOCK_BYTES = 1 << 20
+LONGEST_FRAGMENT = 2_000  # bp, of a sequencing library
 MATE_MARK = re.compile(rb"[/._:][12]$")
 
 
@@ -26,12 +28,15 @@ class Reads(NamedTuple):
     second: list[Path]
 
 
+Record = tuple[bytes, bytes]  # name without @, and bases
+
+
 class Contents(NamedTuple):
     """What one FASTQ file holds."""
 
     records: int
     crc: int  # of the text, unpacked
-    noted: list[tuple[bytes, bytes]]  # name and bases of every NOTED_EVERY-th record and of the last
+    noted: list[Record]  # every NOTED_EVERY-th record, and the last
 
 
 def unit_of(reads: Reads) -> str:
@@ -51,6 +56,10 @@ def refuse_wrong_files(reads: Reads, mean: float | None, sd: float | None) -> No
     twice = next((path for path in resolved if resolved.count(path) > 1), None)
     if twice:
         raise InputError(f"sample {sample}: {twice.name} is given twice; each lane and mate is a file of its own")
+    if second and (mean or sd):
+        raise InputError(f"sample {sample}: fragment lengths are for single ends; kallisto measures those of pairs ({first[0].name})")
+    if not all(0 < bp <= LONGEST_FRAGMENT for bp in (mean, sd) if bp is not None):
+        raise InputError(f"sample {sample}: fragment mean {mean} and sd {sd}; both are bp above 0 and up to {LONGEST_FRAGMENT:,}")
     if not second and not (mean and sd):
         raise InputError(
             f"sample {sample}: single-end reads ({first[0].name}) need fragment_mean and fragment_sd in bp; ask who made the library (often 200 and 30)"
@@ -64,6 +73,13 @@ def first_sequences(path: Path, count: int, sample: str) -> list[bytes]:
             return [line.strip() for line in islice(file, 1, 4 * count, 4)]
     except (EOFError, gzip.BadGzipFile, isal_zlib.error):
         raise damaged(path, sample) from None
+    except OSError as error:
+        raise unreadable(path, sample, error) from None
+
+
+def unreadable(path: Path, sample: str, error: OSError) -> InputError:
+    """Return the error of a file that the system does not give."""
+    return InputError(f"sample {sample}: {path.name} cannot be read: {error.strerror}; ask its owner, or copy it")
 
 
 def damaged(path: Path, sample: str) -> InputError:
@@ -71,30 +87,40 @@ def damaged(path: Path, sample: str) -> InputError:
     return InputError(f"sample {sample}: {path.name}: the gzip data are cut short or damaged; copy or download the file again")
 
 
-def pass_on(path: Path, sample: str, out: RawIOBase) -> Contents:
-    """Write a FASTQ file, unpacked, to `out` until that is no longer read, and return what the file holds to its end.
+def pass_on(path: Path, sample: str, out: RawIOBase, stop: Event) -> Contents:
+    """Write a FASTQ file, unpacked, to `out` until that is no longer read, and return what the file holds to its end, or until `stop`.
 
     A damaged gzip or a record that is none is an InputError.
     """
-    lines, crc, noted, rest, listening = 0, 0, [], b"", True
+    records, crc, noted, last, rest, listening = 0, 0, [], None, b"", True
     try:
         with out, open_reads(path) as file:
-            while block := file.read(BLOCK_BYTES):
+            while (block := file.read(BLOCK_BYTES)) and not stop.is_set():
                 listening = listening and written(block, out)
                 crc = zlib.crc32(block, crc)
-                rest += block
-                whole = rest.rfind(b"\n") + 1
-                lines += note_records(rest[:whole], lines, noted, path, sample)
-                rest = rest[whole:]
+                text = rest + block
+                ends = record_ends(text)
+                whole = int(ends[-1]) + 1 if len(ends) else 0
+                records, last = note_records(text, ends, records, noted, f"sample {sample}: {path.name}") if whole else (records, last)
+                rest = text[whole:]
     except (EOFError, gzip.BadGzipFile, isal_zlib.error):
         raise damaged(path, sample) from None
-    if rest:  # the last line without its end
-        lines += note_records(rest + b"\n", lines, noted, path, sample)
-    if not lines:
+    except OSError as error:
+        raise unreadable(path, sample, error) from None
+    if rest.strip():
+        ends = record_ends(rest + b"\n")  # the last line may lack its end
+        if not len(ends) or rest[int(ends[-1]) :].strip():
+            raise InputError(f"sample {sample}: {path.name} ends within a record, after {records:,} whole ones; was the file cut short?")
+        records, last = note_records(rest + b"\n", ends, records, noted, f"sample {sample}: {path.name}")
+    if last is None:
         raise InputError(f"sample {sample}: {path.name} is empty; it holds no reads")
-    if lines % 4:
-        raise InputError(f"sample {sample}: {path.name} has {lines:,} lines, which is no multiple of 4; was the file cut short?")
-    return Contents(lines // 4, crc, noted)
+    return Contents(records, crc, [*noted, last])
+
+
+def record_ends(text: bytes) -> np.ndarray:
+    """Return where the lines of whole records end, four for each record."""
+    ends = np.flatnonzero(np.frombuffer(text, np.uint8) == ord("\n"))
+    return ends[: len(ends) // 4 * 4]
 
 
 def written(block: bytes, out: RawIOBase) -> bool:
@@ -115,23 +141,28 @@ def open_reads(path: Path) -> BinaryIO:
     return igzip.open(path) if zipped else path.open("rb")
 
 
-def note_records(text: bytes, before: int, noted: list[tuple[bytes, bytes]], path: Path, sample: str) -> int:
-    """Check the whole lines of a block, note some records, and return how many lines there are; `before` lines stood earlier."""
-    ends = np.flatnonzero(np.frombuffer(text, np.uint8) == ord("\n"))
+def note_records(text: bytes, ends: np.ndarray, before: int, noted: list[Record], what: str) -> tuple[int, Record]:
+    """Check whole records, note some, and return the number of records so far and the last one; `before` stood earlier."""
     starts = np.append(0, ends[:-1] + 1)
-    letters = np.frombuffer(text, np.uint8)[starts] if len(ends) else np.empty(0, np.uint8)
-    for offset, mark in ((0, b"@"), (2, b"+")):
-        first = (offset - before) % 4
-        wrong = np.flatnonzero(letters[first::4] != ord(mark))
+    letters, lengths = np.frombuffer(text, np.uint8)[starts], ends - starts
+    for line, mark in ((0, b"@"), (2, b"+")):
+        wrong = np.flatnonzero(letters[line::4] != ord(mark))
         if len(wrong):
-            line = before + first + 4 * int(wrong[0]) + 1
-            raise InputError(
-                f"sample {sample}: {path.name} line {line:,} should begin with '{mark.decode()}': this is no FASTQ file, or it is damaged there"
-            )
-    names = np.arange((-before) % 4, len(ends) - 1, 4)
-    for line in names[(before + names) // 4 % NOTED_EVERY == 0]:
-        noted.append((text[starts[line] + 1 : ends[line]], text[starts[line + 1] : ends[line + 1]]))
-    return len(ends)
+            place = f"line {4 * (before + int(wrong[0])) + line + 1:,}"
+            raise InputError(f"{what} {place} should begin with '{mark.decode()}': this is no FASTQ file, or it is damaged there")
+    wrong = np.flatnonzero(lengths[1::4] != lengths[3::4])
+    if len(wrong):
+        bases, qualities = (int(lengths[4 * wrong[0] + line]) for line in (1, 3))
+        place = f"line {4 * (before + int(wrong[0])) + 4:,}"
+        raise InputError(f"{what} {place}: {qualities} qualities for {bases} bases; the file is damaged there")
+    count = len(ends) // 4
+
+    def record(number: int) -> Record:
+        name, bases = (text[starts[4 * number + line] : ends[4 * number + line]] for line in (0, 1))
+        return name[1:], bases
+
+    noted += [record(number) for number in range(-before % NOTED_EVERY, count, NOTED_EVERY)]
+    return before + count, record(count - 1)
 
 
 def compare_contents(reads: Reads, contents: list[Contents]) -> int:

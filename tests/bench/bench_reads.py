@@ -58,4 +58,4 @@ def test_overhead(tmp_path, pairs):
         f"\n{SAMPLES} samples of {pairs:,} pairs: kallisto alone {bare:.1f} s, from samplesheet to tables and report {ours:.1f} s: {ratio:.2f} ×"
     )
     assert (tmp_path / "results/kallisto/S49/abundance.tsv").read_bytes() == (tmp_path / "bare/S49/abundance.tsv").read_bytes()
-    assert pairs < 1_000_000 or ratio <= 1.25
+    assert ratio <= {1_000_000: 1.25, 200_000: 2.2}[pairs]  # Nextflow's start and 0.3 s a task weigh more on samples of a second

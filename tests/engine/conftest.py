@@ -107,7 +107,9 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     columns = [rows[0].index(name) for name in ("sample", "donor", "replicate_group", "peaks")]
     tables = dict.fromkeys(",".join(row[column] for column in columns) for row in rows)  # one row a sample, without reads
     (folder / "tables.csv").write_text("\n".join(tables) + "\n")
-    (folder / "signals.csv").write_text("\n".join(f"{row},{'even.bw' if number else 'signal'}" for number, row in enumerate(tables)) + "\n")
+    empty = ["fragment_mean", "fragment_sd"], ["", ""]  # between tabs, as a spreadsheet writes them
+    signals = [[*row.split(","), *empty[number > 0], "even.bw" if number else "signal"] for number, row in enumerate(tables)]
+    (folder / "signals.tsv").write_text("\r\n".join("\t".join(row) for row in signals) + "\r\n", newline="")
     write_even_signal(folder / "even.bw", read_chrom_sizes(folder / "chrom.sizes"))
     (folder / "no peak's here.bed").write_text("chr1\t0\t1\n")
     return folder

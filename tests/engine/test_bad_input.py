@@ -115,7 +115,7 @@ def test_faults_of_reads_are_found_before_any_task(pipeline, copy, tmp_path, wor
         r"samples.csv line 3 \(sample A\), column donor: 'e', but 'd' on line 2; rows of one sample are its lanes .*",
         r"samples.csv line 3 \(sample A\), column reads_2: line 2 is paired; the lanes of a sample must be alike",
         r"samples.csv line 4 \(sample B\), column strandedness: 'rf': write auto, unstranded, forward or reverse, or nothing",
-        r"samples.csv line 4 \(sample B\), column fragment_sd: '-3': a number of bp above 0 is needed",
+        r"samples.csv line 4 \(sample B\), column fragment_sd: '-3': a number of bp above 0 and up to 2000 is needed",
         r"samples.csv line 4 \(sample B\), column reads_1: CT01_D1_R1_R1.fastq.gz is already reads_1 of sample A on line 2",
         r"samples.csv line 5 \(sample C\), column peaks: is empty",
         r"samples.csv line 5 \(sample C\), column reads_1: is empty, and reads_2 is not; .*",

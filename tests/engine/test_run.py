@@ -167,7 +167,7 @@ def test_a_dataset_starts_at_the_models(base, pipeline, tmp_path):
 
 def test_tables_instead_of_reads_stop_where_no_model_is_asked_for(pipeline, cohort, words, tmp_path):
     """A lab's own tables under awkward names, through all stages before the dataset; the page says that there is no model."""
-    run = pipeline(tmp_path, *words(cohort, expression="first.tsv,second half.tsv", samples="signals.csv"), "--families", "none")
+    run = pipeline(tmp_path, *words(cohort, expression="first.tsv,second half.tsv", samples="signals.tsv"), "--families", "none")
     assert run.status == 0, run.text
     assert run.processes("COMPLETED") == {
         "MAKE_GENE_TABLE",
