@@ -120,10 +120,7 @@ def genes_of(targets: list[Target], annotation: Path | None, transcripts: list[P
     known_genes = set(known.values())
     for number, target in enumerate(targets):
         targets[number] = target._replace(transcript=under(target.transcript, known), gene=under(target.gene, known_genes))
-    genes = [
-        target.gene if target.gene and (target.gene in known_genes or target.transcript not in known) else known.get(target.transcript, "")
-        for target in targets
-    ]
+    genes = [target.gene or known.get(target.transcript, "") for target in targets]
     if not any(genes):
         both = f"the annotation has {next(iter(known))} …" if known else "there is no annotation"
         raise InputError(
