@@ -27,7 +27,7 @@ workflow {
     evaluation = EVALUATION(models.predictions, dataset.h5, shown, options.shown, seed)
 
     workflow.onComplete = {
-        println(closingLines(options.run.outdir))
+        println(closingLines(options))
     }
 
     publish:

@@ -7,15 +7,20 @@ def checkParameters(params) {
     def groups = readSchema()
     def rules = groups.values().collectEntries { group -> group.properties }
     def values = rules.collectEntries { name, rule -> [name, typed(params[name], rule.type)] }
-    if (values.help == true) {
-        println(helpText(groups))
+    if (values.version == true) {
+        println("${workflow.manifest.name} ${workflow.manifest.version}, Nextflow ${workflow.nextflow.version}")
         System.exit(0)
     }
-    stopOn(unknownNames(params.keySet(), rules) + rules.collectMany { name, rule -> wrongValue(name, values[name], rule) })
-    def sheet = values.samples ? readSamplesheet(asFile(values.samples)) : [samples: [], problems: []]
-    stopOn(wrongSources(values, sheet) + unknownFamilies(values.families) + sheet.problems)
+    if (values.help && values.help != 'false') {
+        println(values.help == 'true' ? helpText(groups) : helpOn(values.help, rules))
+        System.exit(0)
+    }
+    def wrong = (rules - [help: rules.help]).collectEntries { name, rule -> [name, wrongValue(name, values[name], rule)] }
+    def sheet = values.samples && !wrong.samples ? readSamplesheet(asFile(values.samples)) : [samples: [], problems: []]
+    def families = wrong.families ? [] : unknownFamilies(values.families)
+    stopOn(unknownNames(params.keySet(), rules) + wrong.values().flatten() + (wrong.samples ? [] : wrongSources(values, sheet)) + families + sheet.problems)
     def opened = rules.collectEntries { name, rule -> [name, openFiles(values[name], rule.format)] } + [samples: sheet.samples, families: values.families == 'none' ? [] : splitFamilies(values.families)]
-    def shown = values.findAll { name, value -> value != null && !(name in ['outdir', 'help']) }
+    def shown = values.findAll { name, value -> value != null && !(name in ['outdir', 'help', 'version']) }
     groups.collectEntries { key, group -> [key, opened.subMap(group.properties.keySet())] } + [shown: shown]
 }
 
@@ -149,16 +154,70 @@ def helpText(groups) {
 
 // Return ' [choices; default value]' for a line of the help.
 def helpDetails(rule) {
-    def limits = rule.minimum != null ? "${rule.minimum} to ${rule.maximum}" : null
-    def details = [rule['enum']?.join(', '), limits, rule.default ? "default ${rule.default}" : null].findAll()
+    def details = [possibleValues(rule), rule.default ? "default ${rule.default}" : null].findAll()
     details ? " [${details.join('; ')}]" : ''
 }
 
-// Return what to say when the run has ended: where the results lie, or what failed and the last line that its script wrote.
-def closingLines(outdir) {
-    if (workflow.success) {
-        return "\nThe report: ${asFile(outdir).toAbsolutePath()}/report.html"
+// Return the values that a parameter may have, or null where the description says it.
+def possibleValues(rule) {
+    rule['enum']?.join(', ') ?: (rule.minimum != null ? "${rule.minimum} to ${rule.maximum}" : null)
+}
+
+// Return all that is known of one parameter, named with or without dashes.
+def helpOn(given, rules) {
+    def name = given.replaceFirst('^--', '')
+    def rule = rules[name]
+    if (!rule) {
+        error("--help ${given}: there is no such parameter${suggestion(name, rules.keySet(), '')}; --help lists all")
     }
-    def lines = (workflow.errorMessage ?: '').readLines().findAll { line -> line.trim() }
-    lines ? "\n${lines[-1]}" : ''
+    def kinds = ['file-path': 'a file', 'file-path-list': 'files, separated by commas', 'directory-path': 'a folder']
+    def nouns = [boolean: 'true or false', integer: 'a whole number', number: 'a number', string: 'text']
+    def facts = [
+        value: rule['enum'] ? possibleValues(rule) : [kinds[rule.format] ?: nouns[rule.type], possibleValues(rule)].findAll().join(', '),
+        'default': rule.default == null ? 'none' : rule.default,
+        example: rule.examples ? "--${name} ${rule.examples[0]}" : null,
+    ].findAll { _fact, text -> text != null }
+    (["--${name}: ${rule.description}", rule.help_text].findAll() + facts.collect { fact, text -> "  ${fact.padRight(8)} ${text}" }).join('\n')
+}
+
+// Return what to say when the run has ended: what was made and where, or what failed, what that means, and how to go on.
+// The last line of a failure is the one that the failed script wrote.
+def closingLines(options) {
+    workflow.success ? madeLines(options) : failedLines(workflow.errorReport ?: '', workflow.errorMessage ?: '')
+}
+
+def madeLines(options) {
+    def folder = asFile(options.run.outdir).toAbsolutePath()
+    def tables = [report: 'report.html', tables: 'tables/']
+    def all = options.models.families ? [report: 'report.html', scores: 'scores.tsv', predictions: 'predictions/', tables: 'tables/'] : tables
+    def tasks = "${workflow.stats.succeedCount} tasks run, ${workflow.stats.cachedCount} taken from an earlier run"
+    (["", "Done in ${workflow.duration}: ${tasks}."] + all.collect { what, name -> "  ${what.padRight(12)} ${folder}/${name}" }).join('\n')
+}
+
+def failedLines(report, message) {
+    def task = report =~ /Error executing process > '(.+)'/
+    def folder = report =~ /Work dir:\s+(\S+)/
+    def lines = message.readLines().findAll { line -> line.trim() }
+    def facts = [
+        failed: task.find() ? task.group(1) : null,
+        meaning: task.find(0) ? exitMeaning(workflow.exitStatus) : null,
+        'work folder': folder.find() ? "${folder.group(1)} (.command.sh is what ran, .command.err what it said)" : null,
+        'to go on': task.find(0) ? "${workflow.commandLine}${workflow.resume ? '' : ' -resume'}" : null,
+    ].findAll { _fact, text -> text }
+    ([""] + facts.collect { fact, text -> "${fact.padRight(12)} ${text}" } + lines.takeRight(1)).join('\n')
+}
+
+// Return what an exit status means, in the words of who has to act on it.
+def exitMeaning(status) {
+    def killed = 'killed, most often for want of memory; it was tried again with more each time'
+    def late = 'stopped by its time limit or by the cluster; it was tried again with more time'
+    def meanings = [
+        1: 'its input cannot be used; the last line says what and where',
+        2: 'it was called with options that it does not have; this is a fault of exprcast',
+        75: 'something temporary, most often the network, did not get better; try again later',
+        126: 'a program may not be executed; was the pipeline copied without file modes?',
+        127: 'a program is missing; start with envs/nextflow/nextflow, or a profile that brings the programs',
+        137: killed, 140: late, 143: late, 2147483647: 'the job vanished without a word: killed for want of memory, or its node was lost',
+    ]
+    "exit status ${status}: ${meanings[status] ?: 'not one of ours; the lines above say more'}"
 }

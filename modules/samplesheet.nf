@@ -12,7 +12,8 @@ def readSamplesheet(path) {
     def header = splitLine(lines[0][0], separator).collect { name -> name.toLowerCase().replaceAll('[ -]', '_') }
     def cells = lines.tail().collect { line, number -> [number, splitLine(line, separator)] }
     def problems = wrongHeader(path.name, header) + cells.findAll { _number, row -> row.size() != header.size() }
-        .collect { number, row -> "${path.name} line ${number}: ${row.size()} cells where the header has ${header.size()}" }
+        .collect { number, row -> "${path.name} line ${number}: ${row.size()} cells where the header has ${header.size()}" } +
+        cells.findAll { _number, row -> row.any { cell -> cell =~ /\p{Cntrl}/ } }.collect { number, _row -> "${path.name} line ${number}: control characters in a cell" }
     if (problems) {
         return [samples: [], problems: problems]
     }
@@ -70,7 +71,6 @@ def wrongRow(name, row, header) {
         row.signal && !row.peaks ? "${column} signal: needs peaks, too: peaks say which bins are open, the signal how much" : null,
         row.strandedness in ['', 'auto', 'unstranded', 'forward', 'reverse'] ? null : "${column} strandedness: '${row.strandedness}': write auto, unstranded, forward or reverse, or nothing",
         missing ? "${column} ${missing.join(' and ')}: single-end reads need both in bp (who made the library knows; often 200 and 30)" : null,
-        row.values().any { value -> value.toString() =~ /\p{Cntrl}/ } ? "${where}: control characters in a cell" : null,
     ].findAll() +
         fileColumns().findAll { key -> row[key] && wrongPath(row[key]) }.collect { key -> "${column} ${key}: ${wrongPath(row[key])}" } +
         fragments.findAll { key -> row[key] && paired }.collect { key -> "${column} ${key}: leave it empty for pairs, whose fragments kallisto measures" } +
@@ -120,10 +120,10 @@ def joinLanes(rows) {
         .toSorted { sample -> sample.sample }
 }
 
-// Stop the run with one line a problem, if there is one.
+// Stop the run with one line a problem, if there is one; after fifty, with the number of the others.
 def stopOn(problems) {
     if (problems) {
-        error(problems.join('\n'))
+        error((problems.take(50) + (problems.size() > 50 ? ["… and ${problems.size() - 50} more problems"] : [])).join('\n'))
     }
 }
 

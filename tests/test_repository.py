@@ -110,6 +110,14 @@ def test_every_parameter_is_described_and_limited():
             assert {"format", "enum", "pattern"} & rule.keys(), name
 
 
+def test_page_of_parameters_is_what_the_schema_says():
+    spec = spec_from_file_location("write_parameters", ROOT / "docs/write_parameters.py")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    made = module.page(json.loads((ROOT / "nextflow_schema.json").read_text()))
+    assert (ROOT / "docs/parameters.md").read_text() == made, "run make docs"
+
+
 def test_every_parameter_is_in_the_documentation():
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
     text = "\n".join(page.read_text() for page in pages if page.exists())

@@ -1,6 +1,5 @@
 """Runs of the real pipeline: one copy of the project, one small cohort and one finished run that the tests share."""
 
-import csv
 import gzip
 import os
 import shutil
@@ -10,34 +9,16 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy  # noqa: F401 (pyBigWig needs it first)
 import pyBigWig
 import pytest
+from finished import Run
 
 from exprcast.tables import read_chrom_sizes
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 900  # of one run, on a machine that does other things, too
-
-
-class Run(NamedTuple):
-    """What a finished Nextflow left: its exit status, all that it printed, and its folder of results."""
-
-    status: int
-    text: str
-    results: Path
-
-    @property
-    def tasks(self) -> list[dict[str, str]]:
-        """Return the rows of the trace: process, tag, status …"""
-        with (self.results / "pipeline_info/trace.txt").open() as file:
-            return list(csv.DictReader(file, delimiter="\t"))
-
-    def processes(self, status: str) -> set[str]:
-        """Return the names (without the stage) of the processes that have a task of this status."""
-        return {row["process"].split(":")[-1] for row in self.tasks if row["status"] == status}
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,15 @@
 """The demo against its truth; and ten blood populations from public files to a report, where those files are at hand."""
 
 import csv
+import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from finished import Run
 
 from exprcast.kallisto import read_abundance
 from exprcast.tables import read_matrix
@@ -32,18 +36,30 @@ def test_demo_meets_its_floors(pipeline, tmp_path):
     assert 2 * largest + 1 <= 4, f"two tasks of {largest:.2f} GiB beside Nextflow's one are more than 4 GiB"
 
 
-def test_chr19_reads_end_in_tables(pipeline, tmp_path):
+@pytest.fixture
+def readme(project):
+    """Return a function that runs the README's command which writes a folder of results, with more words behind it."""
+    for name in ("tests/chr19", "tests/blood"):
+        shutil.copytree(ROOT / name, project / name, dirs_exist_ok=True)
+    shared = project.parent / "shared"
+    if not shared.exists():
+        shared.symlink_to((ROOT / "../shared").resolve())
+
+    def run(outdir: str, *words: object) -> Run:
+        blocks = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+        command = next(block for block in blocks if f"--outdir {outdir}" in block).rstrip()
+        line = f"set -e\n{command} -ansi-log false {' '.join(map(str, words))}"
+        done = subprocess.run(["bash", "-c", line], cwd=project, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=1200)
+        return Run(done.returncode, done.stdout + done.stderr, project / outdir)
+
+    return run
+
+
+def test_chr19_reads_end_in_tables(readme):
     """The README's command on four ENCODE libraries of chromosome 19, paired and single-end."""
     if not READS.is_dir():
         pytest.skip(f"the reads are not at {READS}")
-    files = {
-        "samples": ROOT / "tests/chr19/samples.csv",
-        "gtf": READS / "encode_chr19/gencodeV24pri-tRNAs-ERCC-phiX_onlychr19_and_spikeins.gtf.gz",
-        "chrom_sizes": READS / "../genome/GRCh38_EBV.chrom.sizes",
-        "transcript_fasta": READS / "encode_chr19/Homo_sapiens.GRCh38.cdna.all.chr19_ERCC_phix.fa.gz",
-    }
-    words = [word for name, path in files.items() for word in (f"--{name}", path)]
-    run = pipeline(tmp_path, "-profile", "local", *words, "--families", "none", "--assembly", "GRCh38", "--bootstraps", 2)
+    run = readme("results_chr19", "--bootstraps", 2)
     assert run.status == 0, run.text
     transcripts = read_matrix(run.results / "tables/transcript_tpm.tsv.gz")
     for sample in transcripts.columns:
@@ -57,19 +73,11 @@ def test_chr19_reads_end_in_tables(pipeline, tmp_path):
     assert "ENCSR142YZV_rep1 (given as unstranded, but 2% of" in report
 
 
-def test_blood_from_public_files_to_a_report(pipeline, tmp_path):
+def test_blood_from_public_files_to_a_report(readme):
     """The README's command, with a small network: its wiring and its baselines are those of the full run."""
     if not BLOOD.is_dir():
         pytest.skip(f"the blood data are not at {BLOOD}")
-    files = {
-        "samples": ROOT / "tests/blood/samples.csv",
-        "gene_table": BLOOD / "refGene_hg19_TSS.bed.gz",
-        "chrom_sizes": ROOT / "tests/blood/hg19.chrom.sizes",
-        "expression": BLOOD / "rna_counts.tsv.gz",
-    }
-    words = [word for name, path in files.items() for word in (f"--{name}", path)]
-    how = ["--expression_unit", "counts", "--duplicate_genes", "sum", "--folds", "0", "--assembly", "hg19", "--families", "atac_cis:quick"]
-    run = pipeline(tmp_path, "-profile", "local", *words, *how, "--attribution_genes", "20")
+    run = readme("results_blood", "--families", "atac_cis:quick", "--attribution_genes", 20)
     assert run.status == 0, run.text
     assert len([row for row in run.tasks if row["process"].endswith(":TRAIN")]) == 8, "each group is held out once"
     with (run.results / "scores.tsv").open() as file:

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import re
 from pathlib import Path
 
 import h5py
@@ -115,7 +116,8 @@ def test_scores_and_report_show_the_model_beside_its_baselines(base):
 
 def test_trace_and_closing_line(base):
     assert base.processes("COMPLETED") >= {"KALLISTO_QUANT", "BIN_PEAKS", "ASSEMBLE_DATASET", "TRAIN", "REPORT"}
-    assert f"The report: {base.results}/report.html" in base.text
+    assert re.search(rf"^  report +{base.results}/report.html$", base.text, re.MULTILINE)
+    assert re.search(r"^Done in .*: \d+ tasks run, 0 taken from an earlier run\.$", base.text, re.MULTILINE)
     for name in ("timeline.html", "report.html", "dag.html"):
         assert (base.results / "pipeline_info" / name).stat().st_size > 0
 
