@@ -23,7 +23,7 @@ workflow {
     modelled = samples.table.filter { _file -> options.models.families } // --families none stops here
     dataset = DATASET(options.inputs.dataset, modelled, reference.tables, features, options.folds, options.tables, seed)
     models = MODELS(dataset.h5, dataset.folds, options.models, seed)
-    shown = [histories: models.histories, attributions: models.attributions, peak_stats: accessibility.stats, read_stats: expression.read_stats, expression_stats: expression.stats]
+    shown = [histories: models.histories, attributions: models.attributions, peak_stats: accessibility.stats, read_stats: expression.read_stats, expression_stats: expression.stats, cohort: samples.table]
     evaluation = EVALUATION(models.predictions, dataset.h5, shown, options.shown, seed)
 
     workflow.onComplete = {

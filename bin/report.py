@@ -1,18 +1,23 @@
 #!/usr/bin/env python3
-"""Draw a finished run on one self-contained page: scores, predictions, curves, quality, shares, versions → report.html.
+"""Draw a finished run on one self-contained page: scores, predictions, cohort, quality, shares, methods, versions → report.html.
 
-A run without models gives a page of quality and versions.
+A run without models gives a page of the cohort, its quality, methods and versions.
 """
 
 import argparse
 from pathlib import Path
 
 from exprcast.cli import InputError, log, run, whole_file
+from exprcast.cohort import cohort_of_dataset, cohort_of_table, cohort_section
+from exprcast.dataset import Dataset
+from exprcast.locus import locus_section, read_loci
+from exprcast.methods import methods_section
 from exprcast.page import Section, Verdict, render_page
 from exprcast.results import (
     LEAKAGE_COLUMNS,
     Predictions,
     Scores,
+    Shares,
     merge_versions,
     read_history,
     read_json,
@@ -44,17 +49,16 @@ OF_MODELS = ("scores", "samples", "genes", "leakage", "predictions")
 def report(options: argparse.Namespace) -> None:
     """Write the page: first what models did, if there are any, then the data and what it takes to run again."""
     with_models = given_models(options)
-    reads, peaks = read_reads(options.read_stats), read_rows(options.peak_stats, list(PEAK_COLUMNS))
-    quality = quality_section(reads, peaks, read_rows(options.expression_stats, list(EXPRESSION_COLUMNS)))
-    shares = [read_shares(path) for path in options.attributions]
-    provenance = provenance_section(merge_versions(options.tool_versions), read_json(options.parameters), options.code, shares)
+    dataset = Dataset(options.dataset) if options.dataset else None
+    families, shares = read_families(options.predictions), [read_shares(path) for path in options.attributions]
+    sections = [*data_sections(options, dataset), *run_sections(options, dataset, families, shares)]
     if with_models:
         title = "exprcast: does the model beat simple rules?"
-        subtitle, verdicts, sections = judge_models(options)
-        sections += [quality, attribution_section(shares), provenance]
+        subtitle, verdicts, of_models = judge_models(options, dataset, families, shares)
+        sections = of_models + sections
     else:
-        title, subtitle, verdicts = "exprcast: the data; no model was trained", "Quality of each sample, versions and parameters", []
-        sections = [quality, provenance]
+        title, verdicts = "exprcast: the data; no model was trained", []
+        subtitle = "Cohort, quality of each sample, methods, versions and parameters"
     with whole_file(options.out) as temporary:
         temporary.write_text(render_page(title, subtitle, verdicts, sections), encoding="utf-8")
     log.info(f"{options.out.name}: {options.out.stat().st_size / 1e6:.1f} MB" + ("" if with_models else "; no model was trained"))
@@ -70,10 +74,39 @@ def given_models(options: argparse.Namespace) -> bool:
     return not lacking
 
 
-def judge_models(options: argparse.Namespace) -> tuple[str, list[Verdict], list[Section]]:
-    """Return what the page says of the models: its second line, a verdict a family, the sections from the run to leakage."""
-    families = sorted((read_predictions(path) for path in options.predictions), key=lambda predictions: predictions.family)
+def read_families(paths: list[Path]) -> list[Predictions]:
+    """Return what each family predicted, sorted by name."""
+    families = sorted((read_predictions(path) for path in paths), key=lambda predictions: predictions.family)
     refuse_duplicates((predictions.family for predictions in families), "predictions: family")
+    return families
+
+
+def data_sections(options: argparse.Namespace, dataset: Dataset | None) -> list[Section]:
+    """Return what the page says of the data: the cohort, where it is known, and the quality of each sample."""
+    reads, peaks = read_reads(options.read_stats), read_rows(options.peak_stats, list(PEAK_COLUMNS))
+    expression = read_rows(options.expression_stats, list(EXPRESSION_COLUMNS))
+    quality = quality_section(reads, peaks, expression)
+    if dataset:
+        return [cohort_section(cohort_of_dataset(dataset)), quality]
+    if options.cohort:
+        rna = {one.sample for one in reads} | {row[0] for row in expression}
+        return [cohort_section(cohort_of_table(options.cohort, rna, atac={row[0] for row in peaks})), quality]
+    return [quality]
+
+
+def run_sections(options: argparse.Namespace, dataset: Dataset | None, families: list[Predictions], shares: list[Shares]) -> list[Section]:
+    """Return what it takes to describe the run and to run it again."""
+    versions, parameters = merge_versions(options.tool_versions), read_json(options.parameters)
+    return [
+        methods_section(versions, parameters, dataset, families, shares, len(options.read_stats)),
+        provenance_section(versions, parameters, options.code, shares),
+    ]
+
+
+def judge_models(
+    options: argparse.Namespace, dataset: Dataset | None, families: list[Predictions], shares: list[Shares]
+) -> tuple[str, list[Verdict], list[Section]]:
+    """Return what the page says of the models: its second line, a verdict a family, the sections from the run to attributions."""
     scores, leakage = read_scores(options.scores), read_rows([options.leakage], LEAKAGE_COLUMNS)
     compare_families(families, scores, options.scores)
     samples, genes = read_units(options.samples, "sample", "r_gene_dev"), read_units(options.genes, "gene", "r_sample")
@@ -81,6 +114,8 @@ def judge_models(options: argparse.Namespace) -> tuple[str, list[Verdict], list[
         run_section(families, leakage),
         scores_section(families, scores),
         observed_section(families, scores, samples, genes),
+        *([locus_section(read_loci(dataset, shares, families, genes))] if dataset and shares else []),
+        attribution_section(shares),
         curves_section([read_history(path) for path in options.histories]),
         leakage_section(leakage, max(len(predictions.folds) for predictions in families)),
     ]
@@ -114,6 +149,8 @@ def parse_args() -> argparse.ArgumentParser:
     parser.add_argument("--peak-stats", type=Path, nargs="*", default=[], help="TSVs of counts, from bin_peaks.py")
     parser.add_argument("--expression-stats", type=Path, nargs="*", default=[], help="TSVs of counts, from collect_expression.py")
     parser.add_argument("--attributions", type=Path, nargs="*", default=[], help="what attribute.py wrote")
+    parser.add_argument("--dataset", type=Path, help="dataset.h5: the cohort, and one gene's locus")
+    parser.add_argument("--cohort", type=Path, help="TSV of samples and their groups, for a run without a dataset")
     parser.add_argument("--tool-versions", type=Path, nargs="*", default=[], help="JSON: {tool: version}")
     parser.add_argument("--parameters", type=Path, required=True, help="JSON: {parameter: value}")
     parser.add_argument("--out", type=Path, required=True, help="the page")

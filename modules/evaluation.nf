@@ -93,6 +93,8 @@ process REPORT {
     path read_stats, stageAs: 'reads/*'
     path expression_stats, stageAs: 'expression/*'
     path attributions, stageAs: 'attributions/*'
+    path dataset, arity: '0..*' // nothing where no model was asked for
+    path cohort, arity: '0..*' // nothing where the run began from a dataset
     path versions, stageAs: 'versions?/*'
     path parameters
     val code
@@ -110,6 +112,7 @@ process REPORT {
         --read-stats ${read_stats} \\
         --expression-stats ${expression_stats} \\
         --attributions ${attributions} \\
+        ${dataset ? "--dataset ${dataset}" : ''} ${cohort ? "--cohort ${cohort}" : ''} \\
         --tool-versions ${versions} \\
         --parameters ${parameters} \\
         --code ${code} \\
@@ -126,7 +129,7 @@ workflow EVALUATION {
     take:
     predictions // [atac_cis, atac_cis.fold0.seed1.predictions.h5]
     dataset     // dataset.h5
-    shown       // {histories, attributions, peak_stats, read_stats, expression_stats}: what else the report shows, each a channel of files
+    shown       // {histories, attributions, peak_stats, read_stats, expression_stats, cohort}: what else the report shows, each a channel of files
     parameters  // {folds: 5, …}
     seed        // of the bootstrap
 
@@ -143,6 +146,8 @@ workflow EVALUATION {
         sortedFiles(shown.read_stats),
         sortedFiles(shown.expression_stats),
         sortedFiles(shown.attributions),
+        sortedFiles(dataset),
+        sortedFiles(shown.cohort),
         channel.topic('versions').toSortedList { path -> path.toString() },
         WRITE_PARAMETERS(parameters),
         codeFingerprint(['report.py']),

@@ -38,7 +38,7 @@ class Reader(HTMLParser):
 
     def __init__(self, page: str) -> None:
         super().__init__()
-        self.open, self.addresses, self.alts, self.tags, self.text = [], [], [], [], []
+        self.open, self.addresses, self.links, self.alts, self.tags, self.text = [], [], [], [], [], []
         self.feed(page)
         self.close()
 
@@ -50,7 +50,8 @@ class Reader(HTMLParser):
     def handle_startendtag(self, tag: str, attributes: list) -> None:
         values = dict(attributes)
         self.tags.append(tag)
-        self.addresses += [values[name] for name in ("src", "href", "xlink:href", "data", "srcset", "action") if name in values]
+        found = [values[name] for name in ("src", "href", "xlink:href", "data", "srcset", "action") if name in values]
+        (self.links if tag == "a" else self.addresses).extend(found)  # what is fetched only when a reader asks for it, and the rest
         self.addresses += [address for value in values.values() if value for address in re.findall(r"url\(([^)]*)\)", value)]
         if values.get("role") == "img":
             self.alts.append(values["aria-label"])
@@ -348,7 +349,20 @@ def test_a_run_without_models_is_a_page_of_data_without_a_verdict(tmp_path):
     page = make_page(options)
     assert page.open == [] and page.says("exprcast: the data; no model was trained") and "article" not in page.tags
     assert not any(page.says(word) for word in ("BETTER", "WORSE", "UNDECIDED", "UNKNOWN", "Scores", "Learning curves"))
-    assert re.findall(r'<h2 id="(\w+)"', options.out.read_text()) == ["quality", "provenance"]
+    assert re.findall(r'<h2 id="(\w+)"', options.out.read_text()) == ["quality", "methods", "provenance"]
+
+
+def test_without_a_dataset_the_cohort_is_the_sample_tables(tmp_path):
+    options = make_data_run(tmp_path, A={}, B={})
+    options.cohort = tmp_path / "cohort.tsv"
+    write_table(
+        options.cohort, ["id", "donor", "biosample", "replicate_group", "batch"], [("A", "d1", "", "", ""), ("B", "d2", "", "", "")]
+    )
+    (tmp_path / "a.peaks.tsv").write_text(PEAKS + "A\t1200\t1100\t1000\t40\t60\t5000\t0.0312\t350\n")
+    options.peak_stats = [tmp_path / "a.peaks.tsv"]
+    page = make_page(options)
+    assert page.says("2 samples, 2 donors") and page.says("1 of 2 samples have both RNA and ATAC; not B (no ATAC).")
+    assert re.findall(r'<h2 id="(\w+)"', options.out.read_text()) == ["cohort", "quality", "methods", "provenance"]
 
 
 @pytest.mark.parametrize("lacking", ["scores", "samples", "genes", "leakage", "predictions"])
@@ -395,7 +409,7 @@ def test_names_from_outside_are_escaped_everywhere(tmp_path):
     options = full_run(tmp_path, [evil, "S$x$"])
     options.parameters.write_text(json.dumps({evil: evil}))
     page = make_page(options)
-    assert "script" not in page.tags and options.out.read_text().lower().count("<script") == 0
+    assert page.tags.count("script") == options.out.read_text().lower().count("<script") == 1  # ours
     assert page.says(evil)  # in tables
     assert ">S$x$</text>" in options.out.read_text()  # no mathematics in pictures
 
@@ -405,7 +419,9 @@ def test_the_page_asks_the_network_for_nothing(tmp_path):
     page = make_page(options)
     assert len(page.addresses) > 20
     assert [address for address in page.addresses if not address.startswith(("#", "data:"))] == []
-    assert not {"script", "link", "img", "iframe", "object"} & set(page.tags) and "@import" not in options.out.read_text()
+    assert [link for link in page.links if not link.startswith(("#", "https://doi.org/10."))] == []
+    assert not {"link", "img", "iframe", "object"} & set(page.tags) and "@import" not in options.out.read_text()
+    assert not [tag for tag in re.findall(r"<[a-z][^>]*>", options.out.read_text()) if re.search(r"\son\w+=", tag)]
 
 
 def test_colours_of_pictures_are_the_pages_own(tmp_path):
@@ -429,7 +445,7 @@ def test_same_input_same_bytes(tmp_path):
     first = options.out.read_bytes()
     arguments = ["--out", str(tmp_path / "again.html"), "--code", options.code]
     for name, value in vars(options).items():
-        if name not in ("out", "code"):
+        if name not in ("out", "code") and value is not None:
             arguments += [f"--{name.replace('_', '-')}", *map(str, value if isinstance(value, list) else [value])]
     subprocess.run([sys.executable, report.__file__, *arguments], check=True)
     assert (tmp_path / "again.html").read_bytes() == first
@@ -482,7 +498,9 @@ def test_reads_what_combine_and_evaluate_write(tmp_path):
     combine.combine(Namespace(predictions=parts, table_rows=0, table_out=None, out=options.predictions[0]))
     paths = {f"{name}_out": getattr(options, name) for name in ("samples", "genes", "leakage")}
     evaluate.evaluate(Namespace(predictions=options.predictions, dataset=dataset_path, seed=1, out=options.scores, **paths))
+    options.dataset = dataset_path
     page = make_page(options)
+    assert page.says("8 samples, 4 donors") and page.says("The dataset holds 8 samples and 12 genes")
     assert page.says("BETTER") and page.says("2 × 12") and page.says("8 of 8 samples") and page.says("r_sample of 12 genes")
 
 

@@ -36,11 +36,19 @@ MOST_BARS = 60
 SIZES = {"small": (260, 190), "normal": (360, 320), "wide": (720, 290)}  # points; the page scales them
 
 
-def picture(name: str, paint: Callable[[Axes], None], alt: str, caption: str, size: str = "normal", height: float | None = None) -> Picture:
-    """Let `paint` draw into fresh axes and return the picture; `name` is unique in the page and seeds the ids inside."""
+def picture(
+    name: str,
+    paint: Callable[..., None],
+    alt: str,
+    caption: str,
+    size: str = "normal",
+    height: float | None = None,
+    panels: dict[str, object] | None = None,
+) -> Picture:
+    """Let `paint` draw into fresh axes (or {panel: axes}) and return the picture; `name` is unique in the page and seeds the ids inside."""
     with rc_context(STYLE | {"svg.hashsalt": name}):
         figure = Figure(figsize=(SIZES[size][0] / 72, (height or SIZES[size][1]) / 72), layout="constrained")
-        paint(figure.subplots())
+        paint(figure.subplot_mosaic(**panels) if panels else figure.subplots())
         buffer = BytesIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata=NO_METADATA)
     return Picture(clean_svg(buffer.getvalue().decode()), alt, caption, size)

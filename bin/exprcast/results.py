@@ -31,6 +31,7 @@ Units = dict[str, dict[str, dict[str, float]]]  # family → predictor → sampl
 class Predictions(NamedTuple):
     """One family's file: what was run, and its test cells laid end to end (a cell tested in two folds stands twice)."""
 
+    path: Path
     family: str
     preset: str
     axes: str
@@ -80,12 +81,41 @@ class Reads(NamedTuple):
 class Shares(NamedTuple):
     """One file of attributions: its facts, and over examples the mean |share| of each bin of the window (None: no window)."""
 
+    path: Path
     facts: dict[str, object]
     examples: int
     change: float  # mean |prediction − prediction for the reference|
     completeness_error: float  # the largest
     distance_bp: np.ndarray | None  # (bins,) from the TSS, negative upstream
     mean_share: np.ndarray | None  # (bins,)
+
+
+class LocusSample(NamedTuple):
+    """What one held-out sample has around a gene; bins are counted on the gene's strand, below 0 upstream."""
+
+    sample: str
+    start_bp: np.ndarray  # (open bins,) from the bin of the TSS
+    signal: np.ndarray  # (open bins,) as measured
+    shares: np.ndarray  # (window bins,) mean over seeds
+    observed: float
+    predicted: float  # mean over seeds
+    training_mean: float
+
+
+class Locus(NamedTuple):
+    """One gene's surroundings in the sample where it is highest and in the one where it is lowest."""
+
+    family: str
+    gene: str
+    symbol: str
+    place: str  # chr1:1,000,000 (+)
+    unit: str
+    r_sample: float
+    candidates: int  # genes that it was chosen from
+    bin_bp: int  # of the open bins
+    window_bp: int  # of the shares' bins
+    others_bp: np.ndarray  # start sites of other genes, from this gene's
+    samples: Sequence[LocusSample]  # the highest, the lowest
 
 
 def read_scores(path: Path) -> Scores:
@@ -147,6 +177,7 @@ def read_predictions(path: Path) -> Predictions:
         observed = file["observed"][:]
         cells = [test_cells(file, observed, i) for i in range(len(folds))]
         return Predictions(
+            path,
             *(str(file.attrs[name]) for name in ("family", "preset", "axes", "unit")),
             *(list(file[name].asstr()[:]) for name in ("rows", "columns")),
             predictors=[MODEL, *file["baselines"]],
@@ -188,7 +219,7 @@ def read_shares(path: Path) -> Shares:
         change = np.abs(file["predicted"][:] - file["reference"][:])
         mean_change = float(change.mean()) if len(change) else np.nan
         distance_bp, mean_share = window_shares(file, facts) if {"bins", "bin_bp", "flank_bp"} <= facts.keys() else (None, None)
-        return Shares(facts, len(change), mean_change, float(facts.get("completeness_error_max", np.nan)), distance_bp, mean_share)
+        return Shares(path, facts, len(change), mean_change, float(facts.get("completeness_error_max", np.nan)), distance_bp, mean_share)
 
 
 def window_shares(file: h5py.File, facts: dict[str, object]) -> tuple[np.ndarray | None, np.ndarray | None]:

@@ -1,0 +1,151 @@
+"""What ran, in words for a paper: versions, parameters and what was read → text with the sources of the tools that this run used."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from exprcast.dataset import Dataset
+from exprcast.metrics import DRAWS
+from exprcast.page import Section, Sources, Text
+from exprcast.results import Predictions, Shares
+
+CITED = {
+    "Bray et al. 2016": (
+        "Bray NL, Pimentel H, Melsted P, Pachter L (2016). Near-optimal probabilistic RNA-seq quantification. Nature Biotechnology 34, 525–527.",
+        "https://doi.org/10.1038/nbt.3519",
+    ),
+    "Quinlan & Hall 2010": (
+        "Quinlan AR, Hall IM (2010). BEDTools: a flexible suite of utilities for comparing genomic features. Bioinformatics 26, 841–842.",
+        "https://doi.org/10.1093/bioinformatics/btq033",
+    ),
+    "Paszke et al. 2019": (
+        "Paszke A, Gross S, Massa F, et al. (2019). PyTorch: an imperative style, high-performance deep learning library. Advances in Neural Information Processing Systems 32.",
+        "https://doi.org/10.48550/arXiv.1912.01703",
+    ),
+    "Sundararajan et al. 2017": (
+        "Sundararajan M, Taly A, Yan Q (2017). Axiomatic attribution for deep networks. Proceedings of Machine Learning Research 70, 3319–3328.",
+        "https://doi.org/10.48550/arXiv.1703.01365",
+    ),
+    "Di Tommaso et al. 2017": (
+        "Di Tommaso P, Chatzou M, Floden EW, et al. (2017). Nextflow enables reproducible computational workflows. Nature Biotechnology 35, 316–319.",
+        "https://doi.org/10.1038/nbt.3820",
+    ),
+}
+GIVEN = "The dataset was assembled before this run; how its expression and its bins were made is not known here."
+RULES_TEXT = "the training mean, ridge regression on the same inputs, the nearest training example and the family's own simple rule"
+SCORES_TEXT = (
+    "Scores compare deviations from the training mean: r_gene_dev is the mean over samples of the correlation across genes, r_sample the correlation of one gene "
+    f"across samples (median over genes). Intervals of 95 % come from {DRAWS:,} bootstrap draws of samples, for r_sample of genes; gains over rules are paired."
+)
+
+
+def methods_section(
+    versions: dict[str, list[str]],
+    parameters: Mapping[str, object],
+    dataset: Dataset | None,
+    families: Sequence[Predictions],
+    shares: Sequence[Shares],
+    samples_with_reads: int,
+) -> Section:
+    """What ran in this run and with which numbers, then the sources that the text names."""
+    paragraphs = [
+        " ".join([*source_text(parameters), *expression_text(versions, parameters, samples_with_reads), *bins_text(versions, parameters)]),
+        " ".join([*dataset_text(dataset), *models_text(versions, families), *shares_text(versions, shares)]),
+        f"All steps ran as tasks of exprcast under Nextflow (Di Tommaso et al. 2017) with {named('Python', 'python', versions)}"
+        + (f" and {named('NumPy', 'numpy', versions)}." if "numpy" in versions else "."),
+    ]
+    text = "\n".join(paragraphs)
+    cited = [entry for name, entry in CITED.items() if name in text]
+    intro = Text("What ran in this run, to be copied into a paper. The source of a model family's idea stands in the family's own file.")
+    return Section("methods", "Methods and what to cite", [intro, *(Text(one) for one in paragraphs if one), Sources(cited)])
+
+
+def named(name: str, tool: str, versions: dict[str, list[str]]) -> str:
+    """Return a tool with its version, or with all of them where tasks differed."""
+    return " ".join([name, *([" and ".join(versions[tool])] if tool in versions else [])])
+
+
+def source_text(parameters: Mapping[str, object]) -> list[str]:
+    """Say where the data came from, if not from the user's files."""
+    if parameters.get("simulate"):
+        return [
+            f"The cohort is simulated: {parameters.get('simulate_samples')} samples and {parameters.get('simulate_genes')} genes with a known rule "
+            f"from open chromatin to expression (noise {parameters.get('simulate_noise')}, seed {parameters.get('seed')})."
+        ]
+    return [GIVEN] if parameters.get("dataset") else []
+
+
+def expression_text(versions: dict[str, list[str]], parameters: Mapping[str, object], samples_with_reads: int) -> list[str]:
+    """Say how expression came about: kallisto, or a table."""
+    if "kallisto" in versions:
+        bootstraps = parameters.get("bootstraps")
+        return [
+            f"RNA reads of {samples_with_reads:,} samples were pseudoaligned to the transcripts and quantified by {named('kallisto', 'kallisto', versions)} (Bray et al. 2016)"
+            + (f" with {bootstraps} bootstraps" if bootstraps else "")
+            + "; a gene's abundance (TPM) is the sum over its transcripts."
+        ]
+    if parameters.get("dataset"):
+        return []
+    unit = parameters.get("expression_unit")
+    return ["Expression came as a table" + (f" in {unit}" if unit else "") + (", made counts per million." if unit == "counts" else ".")]
+
+
+def bins_text(versions: dict[str, list[str]], parameters: Mapping[str, object]) -> list[str]:
+    """Say how peaks became bins."""
+    if parameters.get("dataset"):
+        return []
+    signal = (
+        f"the mean coverage of a bigWig ({named('pyBigWig', 'pyBigWig', versions)})"
+        if "pyBigWig" in versions
+        else "the largest of its peaks'"
+    )
+    said = f"ATAC-seq peaks were laid on genomic bins of {parameters.get('bin_bp')} bp; a bin is open if a base of a peak lies in it, and its signal is {signal}."
+    excluded = "Peaks in excluded regions were dropped with BEDTools (Quinlan & Hall 2010)"
+    return [said, *([f"{excluded} through {named('pybedtools', 'pybedtools', versions)}."] if "pybedtools" in versions else [])]
+
+
+def dataset_text(dataset: Dataset | None) -> list[str]:
+    """Say what was joined and what was held out together."""
+    if dataset is None:
+        return []
+    scheme = str(dataset.file["folds/sample_role"].attrs["scheme"])
+    held_out = {"samples": "samples", "genes": "genes", "both": "samples and genes"}[dataset.hold_out]
+    by = re.search(r"samples by ([\w+]+)", scheme)
+    together = []
+    if dataset.hold_out != "genes" and by:
+        together.append(f"samples that share a {by[1].replace('_', ' ').replace('+', ' or ')}")
+    if dataset.hold_out != "samples":
+        together.append("genes of one chromosome")
+    assembly, unit = dataset.file.attrs.get("assembly", ""), dataset.unit("expression/gene") if dataset.has("expression/gene") else ""
+    return [
+        f"The dataset holds {len(dataset.samples):,} samples and {len(dataset.genes):,} genes"
+        + (f" (assembly {assembly})" if assembly not in ("", "unknown") else "")
+        + (f", expression in {unit}." if unit else "."),
+        f"In each of {dataset.n_folds} folds other {held_out} were held out for testing and about a tenth of the rest for validation"
+        + (f"; {' and '.join(together)} stayed together." if together else "."),
+    ]
+
+
+def models_text(versions: dict[str, list[str]], families: Sequence[Predictions]) -> list[str]:
+    """Say what was trained, what it was compared with, and by which numbers."""
+    said = []
+    for p in families:
+        seeds = (
+            f"seed {p.seeds[0]}"
+            if len(p.seeds) == 1
+            else f"{len(p.seeds)} networks a fold (seeds {', '.join(map(str, p.seeds))}), whose predictions were averaged"
+        )
+        said.append(
+            f"Family {p.family} (preset {p.preset}) was trained with {named('PyTorch', 'torch', versions)} (Paszke et al. 2019) to predict {p.unit}: "
+            f"{len(p.folds)} fold{'s' * (len(p.folds) > 1)}, {seeds}; the weights with the lowest loss on the validation part were kept."
+        )
+    return [*said, f"Every family was tested beside {RULES_TEXT}, on the same held-out values.", SCORES_TEXT] if said else []
+
+
+def shares_text(versions: dict[str, list[str]], shares: Sequence[Shares]) -> list[str]:
+    """Say how predictions were attributed, if they were."""
+    count = sum(one.examples for one in shares if one.facts.get("method") == "integrated gradients")
+    if not count:
+        return []
+    return [
+        f"{count:,} held-out predictions were attributed to their inputs by integrated gradients (Sundararajan et al. 2017; {named('Captum', 'captum', versions)})."
+    ]
