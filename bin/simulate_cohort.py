@@ -104,7 +104,7 @@ def parse_args() -> ArgumentParser:
     add("--replicates", type=int, default=2, help="samples of each donor; the last donor may have fewer")
     add("--donors-per-biosample", type=int, default=2, help="donors of a biosample, fewer if under 3 biosamples")
     add("--noise-peaks", type=float, default=0.5, help="noise peaks a sample, times the elements")
-    add("--reads", type=int, default=150_000, help="read pairs of each sample; 0 writes no reads")
+    add("--reads", type=int, default=200_000, help="read pairs of each sample; 0 writes no reads")
     add("--noise", type=float, default=1.0, help="0 is none; at 1 the oracle's median r_sample is about 0.89")
     add("--seed", type=int, default=1, help="same seed and options: same bytes")
     add("--cpus", type=int, default=1, help="samples whose reads are written at once; the bytes are the same")
