@@ -15,6 +15,7 @@ from exprcast.tables import (
     bin_offsets,
     check_file_id,
     chrom_aliases,
+    few,
     read_bytes,
     read_chrom_sizes,
     read_lines,
@@ -105,11 +106,6 @@ def kept_line(peaks: Path, counts: list[int], unknown: list[str]) -> str:
         f"{peaks.name}: kept {kept:,} of {intervals:,} intervals in {rows:,} rows; "
         f"{excluded:,} overlap an exclusion list, {off_genome:,} are on sequences the genome lacks{lacking}"
     )
-
-
-def few(names: list[str]) -> str:
-    """Return the first three names."""
-    return ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
 
 
 def read_intervals(path: Path, sizes: dict[str, int], what: str, signals: bool) -> Intervals:

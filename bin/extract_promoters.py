@@ -3,7 +3,7 @@
 
 import argparse
 import gzip
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ import pysam
 
 from exprcast.cli import InputError, Progress, log, run, whole_file, write_versions
 from exprcast.genome import open_genome
-from exprcast.tables import chrom_aliases, read_table, refuse_duplicates
+from exprcast.tables import chrom_aliases, few, read_table, refuse_duplicates
 
 # Bases in upper case; whatever is not A, C, G or T becomes N.
 UPPER = bytes(ord(chr(code).upper()) if chr(code) in "ACGTacgt" else ord("N") for code in range(256))
@@ -66,12 +66,6 @@ def read_sites(genes: Path, tss: Path, sizes: dict[str, int], genome: Path) -> l
         raise InputError(f"{genes.name}: a header but no genes")
     refuse_duplicates((site.gene for site in sites), f"{genes.name}: gene")
     return sites
-
-
-def few(names: Iterable[str]) -> str:
-    """Return the first three names."""
-    names = list(names)
-    return ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
 
 
 def write_promoters(out: Path, sites: list[Tss], fasta: pysam.FastaFile, upstream_bp: int, downstream_bp: int) -> list[int]:

@@ -4,7 +4,7 @@
 import argparse
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from exprcast.cli import InputError, log, run, write_versions
 from exprcast.gtf import LAST_RANK, NO_ANNOTATION, Annotation, Feature, is_count, judge_introns, read_gtf
-from exprcast.tables import chrom_aliases, read_chrom_sizes, read_lines, read_table, strip_version, write_table
+from exprcast.tables import chrom_aliases, few, read_chrom_sizes, read_lines, read_table, strip_version, write_table
 
 ID_COLUMNS = ("id", "gene_id", "gene")  # of a TSV, the first one present
 TSV_COLUMNS = ("chrom", "strand", "tss")
@@ -208,12 +208,6 @@ def on_genome(rows: list[Tss], sizes: dict[str, int], path: Path, what: str) -> 
     dropped = f"{len(rows) - len(kept):,} are on sequences the genome lacks{lacking}"
     log.info(f"{path.name}: kept {len(kept):,} of {len(rows):,} {what}; {dropped}")
     return kept
-
-
-def few(names: Iterable[str]) -> str:
-    """Return the first three names."""
-    names = list(names)
-    return ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
 
 
 def refuse_several_chromosomes(by_gene: dict[str, list[Tss]], path: Path) -> None:

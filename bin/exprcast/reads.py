@@ -107,6 +107,8 @@ def pass_on(path: Path, sample: str, out: RawIOBase, stop: Event) -> Contents:
         raise damaged(path, sample) from None
     except OSError as error:
         raise unreadable(path, sample, error) from None
+    if stop.is_set():  # the other mate has the fault; what was read of this one breaks off anywhere
+        return Contents(records, crc, noted)
     if rest.strip():
         ends = record_ends(rest + b"\n")  # the last line may lack its end
         if not len(ends) or rest[int(ends[-1]) :].strip():

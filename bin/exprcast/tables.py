@@ -150,6 +150,12 @@ def refuse_duplicates(ids: Iterable[str], what: str) -> None:
         seen.add(identifier)
 
 
+def few(names: Iterable[str]) -> str:
+    """Return the first three names."""
+    names = list(names)
+    return ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
+
+
 def check_file_id(identifier: str, what: str) -> str:
     """Return an id that is safe as part of a file name and a shell word, or raise InputError."""
     if not FILE_ID.fullmatch(identifier):
