@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from exprcast.cli import InputError, Progress, log, run, write_versions
+from exprcast.cli import InputError, Progress, log, run, write_task
 from exprcast.dataset import ENTRIES, HOLD_OUT, create_dataset, write_array
 from exprcast.folds import GROUP_COLUMNS, group_samples, make_folds
 from exprcast.tables import (
@@ -279,7 +279,7 @@ def main(options: argparse.Namespace) -> None:
     if unknown:
         raise InputError(f"--group_by {','.join(unknown)}: choose from {', '.join(GROUP_COLUMNS)}")
     assemble_dataset(options)
-    write_versions(options.versions, "numpy", "h5py")
+    write_task(options.task_out, "numpy", "h5py")
 
 
 if __name__ == "__main__":

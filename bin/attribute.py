@@ -9,7 +9,7 @@ import numpy as np
 
 from exprcast.attribution import integrated_gradients
 from exprcast.checkpoint import load_checkpoint
-from exprcast.cli import log, run, whole_file, write_versions
+from exprcast.cli import log, run, whole_file, write_task
 from exprcast.dataset import TEST, Dataset
 from exprcast.family import example_roles, load_family
 from exprcast.training import make_deterministic, make_fabric
@@ -35,6 +35,8 @@ def attribute(options: argparse.Namespace) -> None:
         row, column = places(family.EXAMPLES, examples, index)
         write_ids(file, "row", row)
         write_ids(file, "column", column)
+        if hasattr(examples, "tss"):  # the start site that this fold's training chose for each gene
+            file["tss"] = examples.tss[index % len(examples.columns)]
         for name, shares in result.shares.items():
             file.create_dataset(f"shares/{name}", data=shares, chunks=(1, *shares.shape[1:]), compression="gzip")
         for name in ("predicted", "reference", "completeness_error"):
@@ -83,7 +85,7 @@ def parse_args() -> argparse.ArgumentParser:
 def main(options: argparse.Namespace) -> None:
     """Explain, then say with what."""
     attribute(options)
-    write_versions(options.versions, "torch", "captum", "numpy", "h5py")
+    write_task(options.task_out, "torch", "captum", "numpy", "h5py")
 
 
 if __name__ == "__main__":

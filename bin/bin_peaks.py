@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from exprcast.cli import InputError, Progress, log, run, whole_file, write_versions
+from exprcast.cli import InputError, Progress, log, run, whole_file, write_task
 from exprcast.tables import (
     bin_offsets,
     check_file_id,
@@ -383,7 +383,7 @@ def main(options: argparse.Namespace) -> None:
     """Bin, then say with what."""
     peaks, exclude = options.peaks, options.exclude
     bin_peaks(options.sample, peaks, options.chrom_sizes, exclude, options.bin_bp, options.stats_out, options.out, options.signal)
-    write_versions(options.versions, "numpy", *(["pybedtools"] if exclude else []), *(["pyBigWig"] if options.signal else []))
+    write_task(options.task_out, "numpy", *(["pybedtools"] if exclude else []), *(["pyBigWig"] if options.signal else []))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from exprcast.cli import InputError, Progress, log, run, write_versions
+from exprcast.cli import InputError, Progress, log, run, write_task
 from exprcast.kallisto import Targets, read_abundance, read_targets
 from exprcast.tables import Matrix, check_file_id, refuse_duplicates, write_matrix
 
@@ -61,7 +61,7 @@ def main(options: argparse.Namespace) -> None:
     """Collect, then say with what."""
     outs = {table: getattr(options, f"{table}_out") for table in ("transcript_tpm", "transcript_counts", "gene_counts")}
     collect_abundances(options.abundance, read_targets(options.targets), outs | {"gene_tpm": options.out})
-    write_versions(options.versions, "numpy")
+    write_task(options.task_out, "numpy")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from exprcast.cli import InputError, log, run, write_versions
+from exprcast.cli import InputError, log, run, write_task
 from exprcast.tables import (
     MISSING,
     Matrix,
@@ -290,7 +290,7 @@ def main(options: argparse.Namespace) -> None:
     """Collect, then say with what."""
     rules = (options.unit, options.column_genes, options.duplicate_genes == "sum")
     collect_expression(options.table, *rules, options.stats_out, options.out)
-    write_versions(options.versions, "numpy")
+    write_task(options.task_out, "numpy")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from exprcast.cli import InputError, log, run, whole_file, write_versions
+from exprcast.cli import InputError, log, run, whole_file, write_task
 from exprcast.dataset import TEST, open_hdf5
 from exprcast.tables import write_table
 
@@ -108,7 +108,7 @@ def parse_args() -> argparse.ArgumentParser:
 def main(options: argparse.Namespace) -> None:
     """Combine, then say with what."""
     combine(options)
-    write_versions(options.versions, "numpy", "h5py")
+    write_task(options.task_out, "numpy", "h5py")
 
 
 if __name__ == "__main__":

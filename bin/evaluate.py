@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from exprcast.cli import InputError, log, run, write_versions
+from exprcast.cli import InputError, log, run, write_task
 from exprcast.dataset import TEST, Dataset, open_hdf5
 from exprcast.folds import leakage
 from exprcast.metrics import Estimate, Scores, benjamini_hochberg, difference, p_value, score, summarise
@@ -147,7 +147,7 @@ def parse_args() -> argparse.ArgumentParser:
 def main(options: argparse.Namespace) -> None:
     """Score, then say with what."""
     evaluate(options)
-    write_versions(options.versions, "numpy", "scipy", "h5py")
+    write_task(options.task_out, "numpy", "scipy", "h5py")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pysam
 
-from exprcast.cli import InputError, Progress, log, run, whole_file, write_versions
+from exprcast.cli import InputError, Progress, log, run, whole_file, write_task
 from exprcast.genome import open_genome
 from exprcast.tables import chrom_aliases, few, read_table, refuse_duplicates
 
@@ -111,7 +111,7 @@ def parse_args() -> argparse.ArgumentParser:
 def main(options: argparse.Namespace) -> None:
     """Extract, then say with what."""
     extract_promoters(options.genome, options.genes, options.tss, options.upstream_bp, options.downstream_bp, options.out)
-    write_versions(options.versions, "pysam")
+    write_task(options.task_out, "pysam")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from exprcast.baselines import fit_baselines as fit_all
 from exprcast.baselines import save_baselines
-from exprcast.cli import log, run, write_versions
+from exprcast.cli import log, run, write_task
 from exprcast.dataset import Dataset
 from exprcast.family import check_inputs, example_roles, load_family, make_config
 from exprcast.folds import train_rows
@@ -45,7 +45,7 @@ def parse_args() -> argparse.ArgumentParser:
 def main(options: argparse.Namespace) -> None:
     """Fit, then say with what."""
     fit_baselines(options)
-    write_versions(options.versions, "numpy", "h5py", "torch", "scipy")
+    write_task(options.task_out, "numpy", "h5py", "torch", "scipy")
 
 
 if __name__ == "__main__":

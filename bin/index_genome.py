@@ -14,7 +14,7 @@ from typing import BinaryIO
 import numpy as np
 import pysam
 
-from exprcast.cli import InputError, Progress, log, run, whole_file, write_versions
+from exprcast.cli import InputError, Progress, log, run, whole_file, write_task
 
 BLOCK_BYTES = 4 << 20
 HEADER_BYTES = 1 << 20  # a longer header line is none
@@ -224,7 +224,7 @@ def parse_args() -> argparse.ArgumentParser:
 def main(options: argparse.Namespace) -> None:
     """Index, then say with what."""
     index_genome(options.fasta, options.chrom_sizes_out, options.out)
-    write_versions(options.versions, "numpy", "pysam")
+    write_task(options.task_out, "numpy", "pysam")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from exprcast.cli import InputError, log, run, whole_file, write_versions
+from exprcast.cli import InputError, log, run, whole_file, write_task
 from exprcast.kallisto import TARGET_COLUMNS, file_facts, finish_kallisto, kallisto_version, start_kallisto
 from exprcast.strand import make_probe
 from exprcast.tables import read_lines, read_table, strip_version, write_table
@@ -180,7 +180,7 @@ def parse_args() -> argparse.ArgumentParser:
 def main(options: argparse.Namespace) -> None:
     """Make the index, then say with what."""
     index_transcripts(options.transcripts, options.annotation, options.targets_out, options.probe_out, options.out)
-    write_versions(options.versions, "numpy", kallisto=kallisto_version())
+    write_task(options.task_out, "numpy", kallisto=kallisto_version())
 
 
 if __name__ == "__main__":

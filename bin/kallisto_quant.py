@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from exprcast.cli import InputError, log, run, whole_folder, write_versions
+from exprcast.cli import InputError, log, run, whole_folder, write_task
 from exprcast.kallisto import (
     Abundance,
     Targets,
@@ -331,7 +331,7 @@ def parse_args() -> argparse.ArgumentParser:
 def main(options: argparse.Namespace) -> None:
     """Quantify, then say with what."""
     quantify(options)
-    write_versions(options.versions, "numpy", kallisto=kallisto_version())
+    write_task(options.task_out, "numpy", kallisto=kallisto_version())
 
 
 if __name__ == "__main__":

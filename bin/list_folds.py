@@ -4,7 +4,7 @@
 import argparse
 from pathlib import Path
 
-from exprcast.cli import log, run, whole_file, write_versions
+from exprcast.cli import log, run, whole_file, write_task
 from exprcast.dataset import Dataset
 
 
@@ -27,7 +27,7 @@ def parse_args() -> argparse.ArgumentParser:
 def main(options: argparse.Namespace) -> None:
     """List, then say with what."""
     list_folds(options.dataset, options.out)
-    write_versions(options.versions, "numpy", "h5py")
+    write_task(options.task_out, "numpy", "h5py")
 
 
 if __name__ == "__main__":

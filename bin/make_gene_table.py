@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from exprcast.cli import InputError, log, run, write_versions
+from exprcast.cli import InputError, log, run, write_task
 from exprcast.gtf import LAST_RANK, NO_ANNOTATION, Annotation, Feature, is_count, judge_introns, read_gtf
 from exprcast.tables import chrom_aliases, few, read_chrom_sizes, read_lines, read_table, strip_version, write_table
 
@@ -251,7 +251,7 @@ def main(options: argparse.Namespace) -> None:
     """Make the tables, then say with what."""
     inputs = (options.genes, options.chrom_sizes, options.genome, options.assembly)
     make_gene_table(*inputs, options.tss_out, options.transcripts_out, options.out)
-    write_versions(options.versions, "numpy", "pysam")
+    write_task(options.task_out, "numpy", "pysam")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import numpy as np
 
 from exprcast.baselines import NAMES, load_baselines, nan_mean, predict_baseline, target_matrix
 from exprcast.checkpoint import load_checkpoint
-from exprcast.cli import InputError, Progress, run, whole_file, write_versions
+from exprcast.cli import InputError, Progress, run, whole_file, write_task
 from exprcast.dataset import TEST, TRAIN, VALID, Dataset
 from exprcast.family import Examples, check_inputs, example_roles, load_family, make_config, place
 from exprcast.folds import train_rows
@@ -127,7 +127,7 @@ def parse_args() -> argparse.ArgumentParser:
 def main(options: argparse.Namespace) -> None:
     """Predict, then say with what."""
     predict(options)
-    write_versions(options.versions, "torch", "lightning-fabric", "numpy", "h5py")
+    write_task(options.task_out, "torch", "lightning-fabric", "numpy", "h5py")
 
 
 if __name__ == "__main__":

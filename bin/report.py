@@ -13,6 +13,7 @@ from exprcast.dataset import Dataset
 from exprcast.locus import locus_section, read_loci
 from exprcast.methods import methods_section
 from exprcast.page import Section, Verdict, render_page
+from exprcast.provenance import provenance_section, resources_section
 from exprcast.results import (
     LEAKAGE_COLUMNS,
     Predictions,
@@ -26,6 +27,7 @@ from exprcast.results import (
     read_rows,
     read_scores,
     read_shares,
+    read_tasks,
     read_units,
 )
 from exprcast.sections import (
@@ -35,7 +37,6 @@ from exprcast.sections import (
     curves_section,
     leakage_section,
     observed_section,
-    provenance_section,
     quality_section,
     run_section,
     scores_section,
@@ -96,9 +97,11 @@ def data_sections(options: argparse.Namespace, dataset: Dataset | None) -> list[
 
 def run_sections(options: argparse.Namespace, dataset: Dataset | None, families: list[Predictions], shares: list[Shares]) -> list[Section]:
     """Return what it takes to describe the run and to run it again."""
-    versions, parameters = merge_versions(options.tool_versions), read_json(options.parameters)
+    tasks, parameters = read_tasks(options.tasks), read_json(options.parameters)
+    versions = merge_versions(tasks)
     return [
         methods_section(versions, parameters, dataset, families, shares, len(options.read_stats)),
+        resources_section(tasks),
         provenance_section(versions, parameters, options.code, shares),
     ]
 
@@ -151,7 +154,7 @@ def parse_args() -> argparse.ArgumentParser:
     parser.add_argument("--attributions", type=Path, nargs="*", default=[], help="what attribute.py wrote")
     parser.add_argument("--dataset", type=Path, help="dataset.h5: the cohort, and one gene's locus")
     parser.add_argument("--cohort", type=Path, help="TSV of samples and their groups, for a run without a dataset")
-    parser.add_argument("--tool-versions", type=Path, nargs="*", default=[], help="JSON: {tool: version}")
+    parser.add_argument("--tasks", type=Path, nargs="*", default=[], help="JSON: versions, time and memory of each task (--task-out)")
     parser.add_argument("--parameters", type=Path, required=True, help="JSON: {parameter: value}")
     parser.add_argument("--out", type=Path, required=True, help="the page")
     return parser

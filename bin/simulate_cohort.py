@@ -46,7 +46,7 @@ from pathlib import Path
 
 import numpy as np
 
-from exprcast.cli import log, run, whole_folder, write_versions
+from exprcast.cli import log, run, whole_folder, write_task
 from exprcast.simulation.cohort import name_samples, write_samplesheet
 from exprcast.simulation.expression import correlate, express, split_levels, write_expression, write_transcript_levels, write_truth
 from exprcast.simulation.genome import place_genes, write_genome
@@ -116,7 +116,7 @@ def main(options: Namespace) -> None:
     """Simulate, then say with what."""
     sizes = Sizes(*(getattr(options, name) for name in Sizes._fields))
     simulate_cohort(options.out, sizes, options.noise, options.seed, options.cpus)
-    write_versions(options.versions, "numpy")
+    write_task(options.task_out, "numpy")
 
 
 if __name__ == "__main__":

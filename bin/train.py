@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from exprcast.checkpoint import save_checkpoint
-from exprcast.cli import InputError, log, run, write_versions
+from exprcast.cli import InputError, log, run, write_task
 from exprcast.dataset import TRAIN, VALID, Dataset
 from exprcast.family import check_inputs, example_roles, load_family, make_config
 from exprcast.folds import train_rows
@@ -73,7 +73,7 @@ def parse_args() -> argparse.ArgumentParser:
 def main(options: argparse.Namespace) -> None:
     """Train, then say with what."""
     train(options)
-    write_versions(options.versions, "torch", "lightning-fabric", "numpy", "h5py", "scipy")
+    write_task(options.task_out, "torch", "lightning-fabric", "numpy", "h5py", "scipy")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,8 @@ def row(name: str, rule: dict) -> str:
     """Return a parameter's row of its group's table."""
     default = rule.get("default")
     text = "" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
-    what = ". ".join(filter(None, (rule["description"], rule.get("help_text"))))
+    used_with = " or ".join(f"`--{other}`" for other in rule.get("used_with", []))
+    what = ". ".join(filter(None, (rule["description"], rule.get("help_text"), used_with and f"With {used_with}")))
     return f"| `--{name}` | {what} | {possible(rule)} | {text} |"
 
 

@@ -17,7 +17,7 @@ process BIN_PEAKS {
     output:
     path "${sample}.bins.npz", emit: bins
     path "${sample}.peaks.tsv", emit: stats
-    path 'versions.json', topic: versions
+    path 'task.json', topic: tasks
 
     script:
     """
@@ -27,14 +27,14 @@ process BIN_PEAKS {
         --chrom-sizes ${chrom_sizes} ${exclude.collect { path -> "--exclude ${path}" }.join(' ')} \\
         --bin-bp ${bin_bp} \\
         --code ${code} \\
-        --versions versions.json \\
+        --task-out task.json \\
         --stats-out ${sample}.peaks.tsv \\
         --out ${sample}.bins.npz
     """
 
     stub:
     """
-    touch ${sample}.bins.npz ${sample}.peaks.tsv versions.json
+    touch ${sample}.bins.npz ${sample}.peaks.tsv task.json
     """
 }
 

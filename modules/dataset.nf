@@ -17,7 +17,7 @@ process ASSEMBLE_DATASET {
     output:
     path 'dataset.h5', emit: h5
     path 'lost_ids.tsv', emit: lost_ids
-    path 'versions.json', topic: versions
+    path 'task.json', topic: tasks
 
     script:
     """
@@ -36,14 +36,14 @@ process ASSEMBLE_DATASET {
         --upstream-bp ${upstream_bp} \\
         --seed ${seed} \\
         --code ${code} \\
-        --versions versions.json \\
+        --task-out task.json \\
         --lost-ids-out lost_ids.tsv \\
         --out dataset.h5
     """
 
     stub:
     """
-    touch dataset.h5 lost_ids.tsv versions.json
+    touch dataset.h5 lost_ids.tsv task.json
     """
 }
 
@@ -57,21 +57,21 @@ process LIST_FOLDS {
 
     output:
     path 'folds.txt', emit: folds
-    path 'versions.json', topic: versions
+    path 'task.json', topic: tasks
 
     script:
     """
     list_folds.py \\
         --dataset ${dataset} \\
         --code ${code} \\
-        --versions versions.json \\
+        --task-out task.json \\
         --out folds.txt
     """
 
     stub:
     """
     printf '0\\n1\\n' > folds.txt
-    touch versions.json
+    touch task.json
     """
 }
 

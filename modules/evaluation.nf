@@ -14,21 +14,21 @@ process COMBINE {
     output:
     path "${family}.h5", emit: h5
     path "${family}.tsv.gz", emit: table, optional: true // not for millions of rows
-    path 'versions.json', topic: versions
+    path 'task.json', topic: tasks
 
     script:
     """
     combine.py \\
         --predictions ${predictions} \\
         --code ${code} \\
-        --versions versions.json \\
+        --task-out task.json \\
         --table-out ${family}.tsv.gz \\
         --out ${family}.h5
     """
 
     stub:
     """
-    touch ${family}.h5 ${family}.tsv.gz versions.json
+    touch ${family}.h5 ${family}.tsv.gz task.json
     """
 }
 
@@ -47,7 +47,7 @@ process EVALUATE {
     path 'sample_scores.tsv', emit: samples
     path 'gene_scores.tsv', emit: genes
     path 'leakage.tsv', emit: leakage
-    path 'versions.json', topic: versions
+    path 'task.json', topic: tasks
 
     script:
     """
@@ -56,7 +56,7 @@ process EVALUATE {
         --dataset ${dataset} \\
         --seed ${seed} \\
         --code ${code} \\
-        --versions versions.json \\
+        --task-out task.json \\
         --samples-out sample_scores.tsv \\
         --genes-out gene_scores.tsv \\
         --leakage-out leakage.tsv \\
@@ -65,7 +65,7 @@ process EVALUATE {
 
     stub:
     """
-    touch scores.tsv sample_scores.tsv gene_scores.tsv leakage.tsv versions.json
+    touch scores.tsv sample_scores.tsv gene_scores.tsv leakage.tsv task.json
     """
 }
 
@@ -81,7 +81,7 @@ process WRITE_PARAMETERS {
     task.workDir.resolve('parameters.json').setText(groovy.json.JsonOutput.prettyPrint(groovy.json.JsonOutput.toJson(parameters)) + '\n', 'UTF-8')
 }
 
-// Draw everything on one page. No versions of its own: it waits for everybody's.
+// Draw everything on one page. No task.json of its own: it waits for everybody's.
 process REPORT {
     label 'table'
 
@@ -95,7 +95,7 @@ process REPORT {
     path attributions, stageAs: 'attributions/*'
     path dataset, arity: '0..*' // nothing where no model was asked for
     path cohort, arity: '0..*' // nothing where the run began from a dataset
-    path versions, stageAs: 'versions?/*'
+    path tasks, stageAs: 'task?/*'
     path parameters
     val code
 
@@ -113,7 +113,7 @@ process REPORT {
         --expression-stats ${expression_stats} \\
         --attributions ${attributions} \\
         ${dataset ? "--dataset ${dataset}" : ''} ${cohort ? "--cohort ${cohort}" : ''} \\
-        --tool-versions ${versions} \\
+        --tasks ${tasks} \\
         --parameters ${parameters} \\
         --code ${code} \\
         --out report.html
@@ -148,7 +148,7 @@ workflow EVALUATION {
         sortedFiles(shown.attributions),
         sortedFiles(dataset),
         sortedFiles(shown.cohort),
-        channel.topic('versions').toSortedList { path -> path.toString() },
+        channel.topic('tasks').toSortedList { path -> path.toString() },
         WRITE_PARAMETERS(parameters),
         codeFingerprint(['report.py']),
     )

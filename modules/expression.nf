@@ -15,7 +15,7 @@ process KALLISTO_INDEX {
 
     output:
     tuple path('transcripts.idx'), path('targets.tsv'), path('strand_probe.npy'), emit: index
-    path 'versions.json', topic: versions
+    path 'task.json', topic: tasks
 
     script:
     """
@@ -23,7 +23,7 @@ process KALLISTO_INDEX {
         --transcripts ${transcripts} \\
         --annotation ${annotation} \\
         --code ${code} \\
-        --versions versions.json \\
+        --task-out task.json \\
         --targets-out targets.tsv \\
         --probe-out strand_probe.npy \\
         --out transcripts.idx
@@ -31,7 +31,7 @@ process KALLISTO_INDEX {
 
     stub:
     """
-    touch transcripts.idx targets.tsv strand_probe.npy versions.json
+    touch transcripts.idx targets.tsv strand_probe.npy task.json
     """
 }
 
@@ -50,7 +50,7 @@ process KALLISTO_QUANT {
     output:
     path "${sample}", emit: abundance
     path "${sample}.reads.tsv", emit: stats
-    path 'versions.json', topic: versions
+    path 'task.json', topic: tasks
 
     script:
     """
@@ -65,7 +65,7 @@ process KALLISTO_QUANT {
         --min-mapped ${min_mapped} \\
         --cpus ${task.cpus} \\
         --code ${code} \\
-        --versions versions.json \\
+        --task-out task.json \\
         --stats-out ${sample}.reads.tsv \\
         --out ${sample}
     """
@@ -73,7 +73,7 @@ process KALLISTO_QUANT {
     stub:
     """
     mkdir ${sample}
-    touch ${sample}/abundance.tsv ${sample}.reads.tsv versions.json
+    touch ${sample}/abundance.tsv ${sample}.reads.tsv task.json
     """
 }
 
@@ -89,7 +89,7 @@ process COLLECT_ABUNDANCES {
     output:
     path 'gene_tpm.tsv.gz', emit: gene_tpm
     path '*_{tpm,counts}.tsv.gz', emit: tables
-    path 'versions.json', topic: versions
+    path 'task.json', topic: tasks
 
     script:
     """
@@ -97,7 +97,7 @@ process COLLECT_ABUNDANCES {
         --abundance ${abundances} \\
         --targets ${targets} \\
         --code ${code} \\
-        --versions versions.json \\
+        --task-out task.json \\
         --transcript-tpm-out transcript_tpm.tsv.gz \\
         --transcript-counts-out transcript_counts.tsv.gz \\
         --gene-counts-out gene_counts.tsv.gz \\
@@ -106,7 +106,7 @@ process COLLECT_ABUNDANCES {
 
     stub:
     """
-    touch {gene,transcript}_{tpm,counts}.tsv.gz versions.json
+    touch {gene,transcript}_{tpm,counts}.tsv.gz task.json
     """
 }
 
@@ -124,7 +124,7 @@ process COLLECT_EXPRESSION {
     output:
     path 'expression.tsv.gz', emit: table
     path 'expression_stats.tsv', emit: stats
-    path 'versions.json', topic: versions
+    path 'task.json', topic: tasks
 
     script:
     """
@@ -133,14 +133,14 @@ process COLLECT_EXPRESSION {
         --unit ${unit} ${column_genes.collect { path -> "--column-genes ${path}" }.join(' ')} \\
         --duplicate-genes ${duplicate_genes} \\
         --code ${code} \\
-        --versions versions.json \\
+        --task-out task.json \\
         --stats-out expression_stats.tsv \\
         --out expression.tsv.gz
     """
 
     stub:
     """
-    touch expression.tsv.gz expression_stats.tsv versions.json
+    touch expression.tsv.gz expression_stats.tsv task.json
     """
 }
 

@@ -16,7 +16,7 @@ process TRAIN {
     output:
     tuple val(family), val(preset), val(fold), val(seed), path("${family}.fold${fold}.seed${seed}.pt"), emit: checkpoint
     path "${family}.fold${fold}.seed${seed}.history.tsv", emit: history
-    path 'versions.json', topic: versions
+    path 'task.json', topic: tasks
 
     script:
     """
@@ -30,14 +30,14 @@ process TRAIN {
         --threads ${task.cpus} \\
         --dataset ${dataset} \\
         --code ${code} \\
-        --versions versions.json \\
+        --task-out task.json \\
         --history-out ${family}.fold${fold}.seed${seed}.history.tsv \\
         --out ${family}.fold${fold}.seed${seed}.pt
     """
 
     stub:
     """
-    touch ${family}.fold${fold}.seed${seed}.pt ${family}.fold${fold}.seed${seed}.history.tsv versions.json
+    touch ${family}.fold${fold}.seed${seed}.pt ${family}.fold${fold}.seed${seed}.history.tsv task.json
     """
 }
 
@@ -52,7 +52,7 @@ process FIT_BASELINES {
 
     output:
     tuple val(family), path("${family}.fold${fold}.baselines.h5"), emit: baselines
-    path 'versions.json', topic: versions
+    path 'task.json', topic: tasks
 
     script:
     """
@@ -63,13 +63,13 @@ process FIT_BASELINES {
         --threads ${task.cpus} \\
         --dataset ${dataset} \\
         --code ${code} \\
-        --versions versions.json \\
+        --task-out task.json \\
         --out ${family}.fold${fold}.baselines.h5
     """
 
     stub:
     """
-    touch ${family}.fold${fold}.baselines.h5 versions.json
+    touch ${family}.fold${fold}.baselines.h5 task.json
     """
 }
 
@@ -86,7 +86,7 @@ process PREDICT {
 
     output:
     tuple val(family), path("${fitted.baseName}.predictions.h5"), emit: predictions
-    path 'versions.json', topic: versions
+    path 'task.json', topic: tasks
 
     script:
     """
@@ -97,13 +97,13 @@ process PREDICT {
         --threads ${task.cpus} \\
         --dataset ${dataset} \\
         --code ${code} \\
-        --versions versions.json \\
+        --task-out task.json \\
         --out ${fitted.baseName}.predictions.h5
     """
 
     stub:
     """
-    touch ${fitted.baseName}.predictions.h5 versions.json
+    touch ${fitted.baseName}.predictions.h5 task.json
     """
 }
 
@@ -120,7 +120,7 @@ process ATTRIBUTE {
 
     output:
     path "${checkpoint.baseName}.h5", emit: attribution
-    path 'versions.json', topic: versions
+    path 'task.json', topic: tasks
 
     script:
     """
@@ -131,13 +131,13 @@ process ATTRIBUTE {
         --threads ${task.cpus} \\
         --dataset ${dataset} \\
         --code ${code} \\
-        --versions versions.json \\
+        --task-out task.json \\
         --out ${checkpoint.baseName}.h5
     """
 
     stub:
     """
-    touch ${checkpoint.baseName}.h5 versions.json
+    touch ${checkpoint.baseName}.h5 task.json
     """
 }
 

@@ -18,7 +18,7 @@ def checkParameters(params) {
     def wrong = (rules - [help: rules.help]).collectEntries { name, rule -> [name, wrongValue(name, values[name], rule)] }
     def sheet = values.samples && !wrong.samples ? readSamplesheet(asFile(values.samples)) : [samples: [], problems: []]
     def families = wrong.families ? [] : unknownFamilies(values.families)
-    stopOn(unknownNames(params.keySet(), rules) + wrong.values().flatten() + (wrong.samples ? [] : wrongSources(values, sheet)) + families + sheet.problems)
+    stopOn(unknownNames(params.keySet(), rules) + wrong.values().flatten() + withoutEffect(values, rules) + (wrong.samples ? [] : wrongSources(values, sheet)) + families + sheet.problems)
     def opened = rules.collectEntries { name, rule -> [name, openFiles(values[name], rule.format)] } + [samples: sheet.samples, families: values.families == 'none' ? [] : splitFamilies(values.families)]
     def shown = values.findAll { name, value -> value != null && !(name in ['outdir', 'help', 'version']) }
     groups.collectEntries { key, group -> [key, opened.subMap(group.properties.keySet())] } + [shown: shown]
@@ -77,6 +77,13 @@ def wrongValue(name, value, rule) {
         return ["--${name} ${value}: from ${least} to ${most} is possible"]
     }
     rule.format ==~ /file-path.*/ ? asFiles(value, rule.format).collect { path -> wrongPath(path) }.findAll().collect { problem -> "--${name}: ${problem}" } : []
+}
+
+// Return a line for each parameter of the command line that has no effect beside the others; a profile may hold what one run does not use.
+def withoutEffect(values, rules) {
+    def given = workflow.commandLine.tokenize(' ').collect { word -> word.replaceFirst('=.*', '') }
+    def idle = rules.findAll { name, rule -> rule.used_with && "--${name}".toString() in given && !rule.used_with.any { other -> values[other] } }
+    idle.collect { name, rule -> "--${name}: has no effect without --${rule.used_with.join(' or --')}${values.dataset ? ': a dataset keeps what it was made with' : ''}" }
 }
 
 // Return what is wrong with the way in: exactly one of samplesheet, dataset and simulation, and with a samplesheet all that it needs.
@@ -176,6 +183,7 @@ def helpOn(given, rules) {
         value: rule['enum'] ? possibleValues(rule) : [kinds[rule.format] ?: nouns[rule.type], possibleValues(rule)].findAll().join(', '),
         'default': rule.default == null ? 'none' : rule.default,
         example: rule.examples ? "--${name} ${rule.examples[0]}" : null,
+        'with': rule.used_with ? "--${rule.used_with.join(' or --')}" : null,
     ].findAll { _fact, text -> text != null }
     (["--${name}: ${rule.description}", rule.help_text].findAll() + facts.collect { fact, text -> "  ${fact.padRight(8)} ${text}" }).join('\n')
 }

@@ -13,21 +13,21 @@ process INDEX_GENOME {
     output:
     path 'genome.fa.gz*', arity: '3', emit: genome // the genome, .fai and .gzi
     path 'chrom.sizes', emit: chrom_sizes
-    path 'versions.json', topic: versions
+    path 'task.json', topic: tasks
 
     script:
     """
     index_genome.py \\
         --fasta ${fasta} \\
         --code ${code} \\
-        --versions versions.json \\
+        --task-out task.json \\
         --chrom-sizes-out chrom.sizes \\
         --out genome.fa.gz
     """
 
     stub:
     """
-    touch genome.fa.gz genome.fa.gz.fai genome.fa.gz.gzi chrom.sizes versions.json
+    touch genome.fa.gz genome.fa.gz.fai genome.fa.gz.gzi chrom.sizes task.json
     """
 }
 
@@ -46,7 +46,7 @@ process MAKE_GENE_TABLE {
     path 'genes.tsv', emit: genes
     path 'tss.tsv', emit: tss
     path 'transcripts.tsv', emit: transcripts
-    path 'versions.json', topic: versions
+    path 'task.json', topic: tasks
 
     script:
     """
@@ -55,7 +55,7 @@ process MAKE_GENE_TABLE {
         --chrom-sizes ${chrom_sizes} ${genome.take(1).collect { path -> "--genome ${path}" }.join(' ')} \\
         --assembly ${assembly} \\
         --code ${code} \\
-        --versions versions.json \\
+        --task-out task.json \\
         --tss-out tss.tsv \\
         --transcripts-out transcripts.tsv \\
         --out genes.tsv
@@ -63,7 +63,7 @@ process MAKE_GENE_TABLE {
 
     stub:
     """
-    touch genes.tsv tss.tsv transcripts.tsv versions.json
+    touch genes.tsv tss.tsv transcripts.tsv task.json
     """
 }
 
@@ -80,7 +80,7 @@ process EXTRACT_PROMOTERS {
 
     output:
     path 'promoters.fa.gz', emit: promoters
-    path 'versions.json', topic: versions
+    path 'task.json', topic: tasks
 
     script:
     """
@@ -91,13 +91,13 @@ process EXTRACT_PROMOTERS {
         --upstream-bp ${upstream_bp} \\
         --downstream-bp ${downstream_bp} \\
         --code ${code} \\
-        --versions versions.json \\
+        --task-out task.json \\
         --out promoters.fa.gz
     """
 
     stub:
     """
-    touch promoters.fa.gz versions.json
+    touch promoters.fa.gz task.json
     """
 }
 

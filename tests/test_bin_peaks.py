@@ -283,9 +283,9 @@ def test_a_bigwig_may_name_chromosomes_in_the_other_style(tmp_path):
 
 def test_the_log_says_the_mean_and_versions_name_the_reader(tmp_path):
     coverage = write_bigwig(tmp_path, [("chr1", 0, 100, 2), ("chr1", 100, 200, 5)])
-    result = run_script(tmp_path, "chr1\t0\t200\n", "--signal", coverage, "--versions", tmp_path / "versions.json")
+    result = run_script(tmp_path, "chr1\t0\t200\n", "--signal", coverage, "--task-out", tmp_path / "task.json")
     assert "2 of 17 bins of 100 bp are open (11.76%); their mean coverage in s.bw is 3.5" in result.stderr
-    assert '"pyBigWig"' in (tmp_path / "versions.json").read_text()
+    assert '"pyBigWig"' in (tmp_path / "task.json").read_text()
     assert list(stats(tmp_path)) == list(script.COUNTS) and stats(tmp_path)["open_bins"] == "2"
     first = (tmp_path / "s.npz").read_bytes()
     run_script(tmp_path, "chr1\t0\t200\n", "--signal", coverage)

@@ -2,13 +2,15 @@
 
 import json
 import sys
+from importlib.metadata import version
 from pathlib import Path
+from platform import python_version
 from subprocess import CompletedProcess
 from subprocess import run as run_process
 
 import pytest
 
-from exprcast.cli import InputError, Progress, whole_file, write_versions
+from exprcast.cli import InputError, Progress, whole_file, write_task
 
 BIN = Path(__file__).parents[1] / "bin"
 SCRIPT = """
@@ -47,8 +49,8 @@ def test_any_other_error_keeps_its_traceback(tmp_path):
 
 
 def test_every_script_takes_the_pipeline_s_two_options(tmp_path):
-    result = run_script(tmp_path, "print(options.code, options.versions)", "--code", "abc", "--versions", "v.json")
-    assert (result.returncode, result.stdout) == (0, "abc v.json\n")
+    result = run_script(tmp_path, "print(options.code, options.task_out)", "--code", "abc", "--task-out", "t.json")
+    assert (result.returncode, result.stdout) == (0, "abc t.json\n")
 
 
 def test_a_file_appears_when_its_block_ends_well(tmp_path):
@@ -76,12 +78,21 @@ def test_a_folder_that_does_not_exist_is_the_user_s_error(tmp_path):
         pass
 
 
-def test_versions_are_json_and_only_on_request(tmp_path):
-    write_versions(None, "numpy")
-    write_versions(tmp_path / "v.json", "numpy")
-    versions = json.loads((tmp_path / "v.json").read_text())
-    assert list(versions) == ["numpy", "python"]
-    assert versions["python"].split(".")[0] == "3"
+def test_a_task_tells_its_versions_and_what_it_used_only_on_request(tmp_path):
+    write_task(None, "numpy")
+    assert list(tmp_path.iterdir()) == []
+    body = """
+    import time, subprocess, numpy as np
+    from exprcast.cli import write_task
+    subprocess.run([sys.executable, "-c", "bytearray(300 << 20)"], check=True)
+    time.sleep(0.5)
+    write_task(options.task_out, "numpy", kallisto="0.48.0")"""
+    assert run_script(tmp_path, body, "--task-out", tmp_path / "t.json").returncode == 0
+    task = json.loads((tmp_path / "t.json").read_text())
+    assert task["script"] == "count_things.py"
+    assert task["versions"] == {"kallisto": "0.48.0", "numpy": version("numpy"), "python": python_version()}
+    assert 300 < task["peak_mib"] < 500, "the program that it called held more than itself"
+    assert 0 < task["cpu_s"] < task["wall_s"] and 0.5 < task["wall_s"] < 60
 
 
 class Terminal:

@@ -258,12 +258,14 @@ def full_run(folder: Path, ids: list[str]) -> Namespace:
             }
         )
         file["row"], file["predicted"], file["reference"] = np.arange(2), np.ones(2), np.zeros(2)
+        file["tss"] = np.array([1000, 2000])
         file["shares/window"] = np.array([[0.5, 1, -2, 0.5], [0, 1, 3, 0]], dtype=np.float32)
     for name, version in (("a", "1.0"), ("b", "2.0")):
-        (folder / f"{name}.json").write_text(json.dumps({"numpy": version}))
+        task = {"script": "train.py", "versions": {"numpy": version}, "wall_s": 100.5, "cpu_s": 99, "peak_mib": 1536.0}
+        (folder / f"{name}.json").write_text(json.dumps(task))
     options.histories = sorted(folder.glob("*.history.tsv"))
     options.peak_stats, options.expression_stats = [folder / "a.peaks.tsv"], [folder / "expression.tsv"]
-    options.attributions, options.tool_versions = [folder / "toy.attributions.h5"], [folder / "a.json", folder / "b.json"]
+    options.attributions, options.tasks = [folder / "toy.attributions.h5"], [folder / "a.json", folder / "b.json"]
     return options
 
 
@@ -278,6 +280,8 @@ def test_every_section_shows_what_it_was_given(tmp_path):
         "bin_bp",
         "0123abcd",
         "feed",
+        "2 tasks took 3 min 18 s of CPU time; the largest, of train.py, held 1.5 GiB.",
+        "train.py 2 201.0 100.5 198.0 1,536",
     )
     for words in shown:
         assert page.says(words), words
@@ -289,7 +293,14 @@ def test_every_section_shows_what_it_was_given(tmp_path):
 def test_two_samples_and_nothing_optional(tmp_path):
     page = make_page(make_run(tmp_path, ["S1", "S2"]))
     assert page.open == []
-    assert page.says("No learning curves") and page.says("finished dataset") and page.says("No attributions")
+    assert page.says("No learning curves") and page.says("finished dataset") and page.says("No attributions") and page.says("No task told")
+
+
+def test_what_is_no_task_file_is_refused(tmp_path):
+    options = full_run(tmp_path, ["S1", "S2"])
+    options.tasks[0].write_text('{"numpy": "1.0"}')
+    with pytest.raises(InputError, match="a.json: not what a script writes to --task-out"):
+        report.report(options)
 
 
 def test_reads_stand_in_a_row_a_sample(tmp_path):
@@ -349,7 +360,7 @@ def test_a_run_without_models_is_a_page_of_data_without_a_verdict(tmp_path):
     page = make_page(options)
     assert page.open == [] and page.says("exprcast: the data; no model was trained") and "article" not in page.tags
     assert not any(page.says(word) for word in ("BETTER", "WORSE", "UNDECIDED", "UNKNOWN", "Scores", "Learning curves"))
-    assert re.findall(r'<h2 id="(\w+)"', options.out.read_text()) == ["quality", "methods", "provenance"]
+    assert re.findall(r'<h2 id="(\w+)"', options.out.read_text()) == ["quality", "methods", "resources", "provenance"]
 
 
 def test_without_a_dataset_the_cohort_is_the_sample_tables(tmp_path):
@@ -362,7 +373,7 @@ def test_without_a_dataset_the_cohort_is_the_sample_tables(tmp_path):
     options.peak_stats = [tmp_path / "a.peaks.tsv"]
     page = make_page(options)
     assert page.says("2 samples, 2 donors") and page.says("1 of 2 samples have both RNA and ATAC; not B (no ATAC).")
-    assert re.findall(r'<h2 id="(\w+)"', options.out.read_text()) == ["cohort", "quality", "methods", "provenance"]
+    assert re.findall(r'<h2 id="(\w+)"', options.out.read_text()) == ["cohort", "quality", "methods", "resources", "provenance"]
 
 
 @pytest.mark.parametrize("lacking", ["scores", "samples", "genes", "leakage", "predictions"])

@@ -18,7 +18,7 @@ MODULES = sorted((ROOT / "modules").glob("*.nf"))
 BEFORE_THE_DATASET = {"simulate_cohort", "index_genome", "make_gene_table", "extract_promoters", "kallisto_index", "kallisto_quant"}
 BEFORE_THE_DATASET |= {"collect_abundances", "collect_expression", "bin_peaks"}
 BEFORE_ONLY = r"exprcast\.(cli|tables|genome|gtf|kallisto|reads|strand|simulation\.\w+)"  # modules that no model needs
-SHARED_OPTIONS = {"--code", "--versions"}  # exprcast.cli.run adds them to every script
+SHARED_OPTIONS = {"--code", "--task-out"}  # exprcast.cli.run adds them to every script
 PREDICTORS = {"--checkpoint", "--baselines"}  # PREDICT gives one of them, by name
 PROCESS = re.compile(r"^process (\w+) \{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
 PARAMETER = re.compile(r"^    (\w+) += (\S+|'.*?') +// (.+)$", re.MULTILINE)
@@ -81,7 +81,7 @@ def test_process_gives_its_script_options_that_exist_and_all_that_are_required(s
         given.add("--table")  # made by tableOptions()
     assert given <= known
     assert {action.option_strings[0] for action in actions if action.required} <= given
-    assert "--code" in given and ("--versions" in given or script.name == "report.py")
+    assert "--code" in given and ("--task-out" in given or script.name == "report.py")
     assert re.findall(r"--[a-z-]+ ", blocks[0])[-1] == "--out "
 
 

@@ -4,6 +4,8 @@ import argparse
 import json
 import logging
 import os
+import re
+import resource
 import shutil
 import signal
 import sys
@@ -13,7 +15,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
-from time import monotonic
+from time import CLOCK_BOOTTIME, clock_gettime, monotonic
 
 log = logging.getLogger("exprcast")
 
@@ -38,14 +40,36 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
 def add_shared_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that every script has."""
     parser.add_argument("--code", default="", help="fingerprint of the code that runs (set by the pipeline)")
-    parser.add_argument("--versions", type=Path, help="write the versions of the tools used to this JSON file")
+    parser.add_argument("--task-out", type=Path, help="write the versions of the tools used, the time and the memory to this JSON file")
 
 
-def write_versions(path: Path | None, *packages: str, **programs: str) -> None:
-    """Write {"python": …, package: version, program: version} as JSON, for the report; nothing when no path was asked for."""
+def write_task(path: Path | None, *packages: str, **programs: str) -> None:
+    """Write what the report says of this task as JSON: versions of packages and programs, resources so far; nothing when no path was asked for.
+
+    wall_s is the time since the process began; cpu_s adds up this process and the programs that it called; peak_mib is the
+    most memory that this process, or the largest of those programs, held at once (MiB).
+    """
     if path is not None:
-        versions = {"python": python_version()} | {package: version(package) for package in packages} | programs
-        path.write_text(json.dumps(versions, sort_keys=True) + "\n")
+        used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        task = {
+            "script": Path(sys.argv[0]).name,
+            "versions": {"python": python_version()} | {package: version(package) for package in packages} | programs,
+            "wall_s": round(process_age_s(), 2),
+            "cpu_s": round(sum(one.ru_utime + one.ru_stime for one in used), 2),
+            "peak_mib": round(max(own_peak_kib(), used[1].ru_maxrss) / 1024, 1),
+        }
+        path.write_text(json.dumps(task, sort_keys=True) + "\n")
+
+
+def process_age_s() -> float:
+    """Return the seconds since this process began, imports included."""
+    start_ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])  # since boot; see proc(5)
+    return clock_gettime(CLOCK_BOOTTIME) - start_ticks / os.sysconf("SC_CLK_TCK")
+
+
+def own_peak_kib() -> int:
+    """Return the most memory that this process held at once; getrusage would give that of the shell that called it, if it held more."""
+    return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1])
 
 
 @contextmanager

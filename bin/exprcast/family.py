@@ -46,6 +46,7 @@ class Examples(Protocol):
     sizes: dict[str, int]  # what Model needs to know of the data
     input_names: list[str]
     explained: list[str]  # those of them that attributions share a prediction out over
+    tss: np.ndarray  # (columns,) position of the start site that a gene's window lies around; only of families that read windows
 
     def inputs(self, index: np.ndarray) -> tuple[torch.Tensor, ...]:
         """Return what the network reads, one tensor an input, batch first."""

@@ -1,7 +1,7 @@
 """One gene's surroundings: dataset, attributions and predictions → the gene that is predicted best, in its highest and its lowest sample.
 
-Attributions lie around the start site that a fold's training chose, which only the checkpoint knows. So genes are looked at whose
-start sites lie within one bin of the window: there every choice gives the same picture.
+Attributions lie around the start site that a fold's training chose. Two samples are compared in one picture, so genes are looked
+at for which all folds chose start sites within one bin of the window.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,16 @@ from exprcast.results import MODEL, Locus, LocusSample, Predictions, Shares, Uni
 from exprcast.tables import bin_offsets
 from exprcast.tracks import draw_locus
 
-Places = list[tuple[Path, int]]  # where the shares of one gene in one sample stand: file and number of the example
+
+class Place(NamedTuple):
+    """Where the shares of one gene in one sample stand, and the start site that they lie around."""
+
+    path: Path
+    number: int  # of the example in the file
+    tss: int
+
+
+Places = list[Place]  # of all networks that held the pair out
 
 
 class Tss(NamedTuple):
@@ -47,10 +56,9 @@ def read_explained(paths: Sequence[Path]) -> dict[str, dict[str, Places]]:
     explained: dict[str, dict[str, Places]] = {}
     for path in paths:
         with open_hdf5(path, "attributions") as file:
-            rows, columns = file["row"].asstr()[:], file["column"].asstr()[:]
+            rows, columns, tss = file["row"].asstr()[:], file["column"].asstr()[:], file["tss"][:].tolist()
         for i, (row, column) in enumerate(zip(rows, columns, strict=True)):
-            if row and column:
-                explained.setdefault(column, {}).setdefault(row, []).append((path, i))
+            explained.setdefault(column, {}).setdefault(row, []).append(Place(path, i, tss[i]))
     return explained
 
 
@@ -66,14 +74,9 @@ def refuse_other_samples(dataset: Dataset, explained: dict[str, dict[str, Places
 def best_gene(dataset: Dataset, explained: dict[str, dict[str, Places]], r_sample: dict[str, float], window_bp: int) -> tuple[str, int]:
     """Return the gene with the highest r_sample ("" if there is none), and how many could have been chosen.
 
-    To choose from are genes with an r_sample that are explained, and measured, in two samples, with start sites within one bin.
+    To choose from are genes with an r_sample that are explained, and measured, in two samples, around start sites within one bin.
     """
-    gene, position = dataset.array("tss/gene"), dataset.array("tss/position")
-    first, last = np.full(len(dataset.genes), np.iinfo(np.int64).max), np.full(len(dataset.genes), -1)
-    np.minimum.at(first, gene, position)
-    np.maximum.at(last, gene, position)
-    sharp = {name for name, low, high in zip(dataset.genes, first, last, strict=True) if 0 <= high - low < window_bp}
-    known = [name for name in sorted(explained) if name in sharp and not np.isnan(r_sample.get(name, np.nan))]
+    known = [name for name in sorted(explained) if spread_bp(explained[name]) < window_bp and not np.isnan(r_sample.get(name, np.nan))]
     number_of = {sample: i for i, sample in enumerate(dataset.samples)}
     columns = [dataset.genes.index(name) for name in known]
     measured = ~np.isnan(dataset.array("expression/gene")[:, columns]) if known else np.empty((0, 0))
@@ -81,21 +84,32 @@ def best_gene(dataset: Dataset, explained: dict[str, dict[str, Places]], r_sampl
     return max(fit, key=lambda name: r_sample[name], default=""), len(fit)
 
 
+def spread_bp(places: dict[str, Places]) -> int:
+    """Return how far apart the start sites lie that the folds chose for one gene."""
+    chosen = {place.tss for found in places.values() for place in found}
+    return max(chosen) - min(chosen)
+
+
 def read_locus(
     dataset: Dataset, facts: dict[str, object], gene: str, places: dict[str, Places], predictions: Path, r_sample: float, candidates: int
 ) -> Locus:
     """Return one gene's locus in the two explained samples where it was observed highest and lowest."""
     n, flank_bp = dataset.genes.index(gene), int(facts["flank_bp"])
+    values = read_values(predictions, gene)
+    order = sorted((sample for sample in places if sample in values), key=lambda sample: (-values[sample][0], sample))
     tss = Tss(
         n,
         dataset.text("genes/chrom")[n],
         dataset.text("genes/strand")[n],
-        int(dataset.array("tss/position")[np.argmax(dataset.array("tss/gene") == n)]),  # a gene's default stands first
+        places[order[0]][0].tss,
     )
-    values = read_values(predictions, gene)
-    order = sorted((sample for sample in places if sample in values), key=lambda sample: (-values[sample][0], sample))
     samples = [
-        LocusSample(sample, *bins_around(dataset, sample, tss, flank_bp), read_shares_of(places[sample]), *values[sample])
+        LocusSample(
+            sample,
+            *bins_around(dataset, sample, tss._replace(position=places[sample][0].tss), flank_bp),
+            read_shares_of(places[sample]),
+            *values[sample],
+        )
         for sample in (order[0], order[-1])
     ]
     return Locus(
@@ -132,9 +146,9 @@ def read_values(path: Path, gene: str) -> dict[str, tuple[float, float, float]]:
 def read_shares_of(places: Places) -> np.ndarray:
     """Return (bins,) shares of one gene in one sample, the mean over the networks that held it out."""
     found = []
-    for path, i in places:
-        with open_hdf5(path, "attributions") as file:
-            found.append(file["shares/window"][i])
+    for place in places:
+        with open_hdf5(place.path, "attributions") as file:
+            found.append(file["shares/window"][place.number])
     return np.mean(found, axis=0)
 
 
@@ -166,7 +180,7 @@ def sign(strand: str) -> int:
 def locus_section(loci: Sequence[Locus]) -> Section:
     """One gene a family: its open bins, what they add to the prediction, and how the prediction ended."""
     blocks: list = (
-        [] if loci else [Text("No gene is drawn: none is explained in two samples with its start sites within one bin of the window.")]
+        [] if loci else [Text("No gene is drawn: none is explained in two samples around start sites within one bin of the window.")]
     )
     for locus in loci:
         blocks += [Text(chosen_because(locus)), Pictures([locus_picture(locus)])]
@@ -178,7 +192,7 @@ def chosen_because(locus: Locus) -> str:
     name = locus.symbol if locus.symbol == locus.gene else f"{locus.symbol} ({locus.gene})"
     return (
         f"{locus.family}: {name} at {locus.place}, the best and not a typical example: of {locus.candidates:,} genes whose predictions are explained "
-        f"and whose start sites lie within {locus.window_bp:,} bp it has the highest r_sample ({number(locus.r_sample, 2)})."
+        f"around start sites within {locus.window_bp:,} bp it has the highest r_sample ({number(locus.r_sample, 2)})."
     )
 
 

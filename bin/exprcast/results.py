@@ -79,7 +79,7 @@ class Reads(NamedTuple):
 
 
 class Shares(NamedTuple):
-    """One file of attributions: its facts, and over examples the mean |share| of each bin of the window (None: no window)."""
+    """One file of attributions: its facts, and over examples the mean |share| of each bin of the window around the TSS (None: no window)."""
 
     path: Path
     facts: dict[str, object]
@@ -88,6 +88,16 @@ class Shares(NamedTuple):
     completeness_error: float  # the largest
     distance_bp: np.ndarray | None  # (bins,) from the TSS, negative upstream
     mean_share: np.ndarray | None  # (bins,)
+
+
+class Task(NamedTuple):
+    """What one task said of itself."""
+
+    script: str
+    wall_s: float
+    cpu_s: float  # of all its programs and threads
+    peak_mib: float
+    versions: tuple[tuple[str, str], ...]  # (tool, version)
 
 
 class LocusSample(NamedTuple):
@@ -218,7 +228,9 @@ def read_shares(path: Path) -> Shares:
         facts = {key: value.item() if isinstance(value, np.generic) else value for key, value in file.attrs.items()}
         change = np.abs(file["predicted"][:] - file["reference"][:])
         mean_change = float(change.mean()) if len(change) else np.nan
-        distance_bp, mean_share = window_shares(file, facts) if {"bins", "bin_bp", "flank_bp"} <= facts.keys() else (None, None)
+        distance_bp, mean_share = (
+            window_shares(file, facts) if "tss" in file and {"bins", "bin_bp", "flank_bp"} <= facts.keys() else (None, None)
+        )
         return Shares(path, facts, len(change), mean_change, float(facts.get("completeness_error_max", np.nan)), distance_bp, mean_share)
 
 
@@ -244,10 +256,25 @@ def read_json(path: Path) -> dict[str, object]:
     return content
 
 
-def merge_versions(paths: Iterable[Path]) -> dict[str, list[str]]:
+def read_tasks(paths: Iterable[Path]) -> list[Task]:
+    """Return what each task said of itself (cli.write_task), sorted by script."""
+    return sorted(read_task(path) for path in paths)
+
+
+def read_task(path: Path) -> Task:
+    """Return one task's facts."""
+    content = read_json(path)
+    versions = content.get("versions")
+    numbers = [content.get(name) for name in ("wall_s", "cpu_s", "peak_mib")]
+    if not (isinstance(content.get("script"), str) and isinstance(versions, dict) and all(isinstance(one, int | float) for one in numbers)):
+        raise InputError(f"{path.name}: not what a script writes to --task-out (script, versions, wall_s, cpu_s, peak_mib)")
+    return Task(content["script"], *map(float, numbers), tuple(sorted((str(tool), str(one)) for tool, one in versions.items())))
+
+
+def merge_versions(tasks: Iterable[Task]) -> dict[str, list[str]]:
     """Return every tool's versions, more than one where tasks differed."""
     versions: dict[str, set[str]] = {}
-    for path in paths:
-        for tool, version in read_json(path).items():
-            versions.setdefault(tool, set()).add(str(version))
+    for task in tasks:
+        for tool, version in task.versions:
+            versions.setdefault(tool, set()).add(version)
     return {tool: sorted(versions[tool]) for tool in sorted(versions)}

@@ -1,6 +1,5 @@
 """The report's sections in the order of the page, one function a section: what was read in → text, tables and pictures."""
 
-import json
 import re
 from collections.abc import Sequence
 from itertools import groupby
@@ -370,14 +369,3 @@ def distance_picture(family: str, shares: list[Shares]) -> Picture:
     return draw_distance(
         f"{family} distance", distance_bp, mean, unit, f"Mean absolute share against distance to the TSS, {family}", caption
     )
-
-
-def provenance_section(versions: dict[str, list[str]], parameters: dict[str, object], code: str, shares: Sequence[Shares]) -> Section:
-    """Versions, parameters and code fingerprints: what it takes to get the same page again."""
-    codes = sorted({(f"models of {s.facts.get('family')}", str(s.facts.get("code") or "not given")) for s in shares})
-    values = {name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for name, value in parameters.items()}
-    return Section("provenance", "Versions, parameters, code", [
-        Table("Versions", ["tool", "version"], [[tool, ", ".join(found)] for tool, found in versions.items()], words=(1,)),
-        Table("Parameters", ["parameter", "value"], [[name, values[name]] for name in sorted(values)], words=(1,)),
-        Table("Code fingerprints", ["of", "fingerprint"], [["this report", code or "not given"], *map(list, codes)], words=(1,)),
-    ])  # fmt: skip

@@ -195,4 +195,4 @@ def test_report_knows_parameters_and_versions(base):
     )
     written = json.loads(next(Path(folder) / "parameters.json" for folder in parameters.values()).read_text())
     assert written["families"] == f"{FAMILY}:quick" and written["folds"] == 2 and "outdir" not in written
-    assert json.loads(next(Path(folder) / "versions.json" for folder in versions.values()).read_text())["torch"]
+    assert json.loads(next(Path(folder) / "task.json" for folder in versions.values()).read_text())["versions"]["torch"]

@@ -85,7 +85,8 @@ class Examples:
         self.unit = f"log2({dataset.unit(TARGET)} + 1)"
         self.values = np.log2(1 + dataset.array(TARGET))  # (samples, genes)
         reference = state["reference_rank"].numpy(), state["reference_value"].numpy()
-        self.windows = extract_windows(dataset, state["tss"].numpy(), reference, config.flank_bp, config.bin_bp)
+        self.tss = state["tss"].numpy()
+        self.windows = extract_windows(dataset, self.tss, reference, config.flank_bp, config.bin_bp)
         self.mean_window, self.level = state["mean_window"].numpy(), state["level"].numpy()
         self.sizes = {"bins": self.windows.shape[2], "bin_bp": config.bin_bp, "flank_bp": config.flank_bp}
         self.distance = np.abs(bin_centres(config.flank_bp, config.bin_bp))
