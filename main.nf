@@ -16,15 +16,15 @@ workflow {
     seed = options.run.seed
 
     samples = SAMPLES(options.inputs, options.simulation, seed)
-    reference = REFERENCE(samples.genes, samples.fasta, samples.chrom_sizes, options.tables)
-    expression = EXPRESSION(samples.reads, samples.transcript_fasta, reference.transcripts, samples.tables, options.inputs + options.tables)
+    reference = REFERENCE(samples.genes, samples.fasta, samples.chrom_sizes, options.tables + options.folds)
+    expression = EXPRESSION(samples.reads, samples.transcript_fasta, reference.transcripts, samples.tables, samples.table, options.inputs + options.tables)
     accessibility = ACCESSIBILITY(samples.peaks, reference.chrom_sizes, options.tables)
-    features = expression.matrices.mix(accessibility.bins, reference.promoters.map { file -> ['promoters/sequence', file] })
+    features = expression.matrices.mix(accessibility.bins, reference.features)
     modelled = samples.table.filter { _file -> options.models.families } // --families none stops here
     dataset = DATASET(options.inputs.dataset, modelled, reference.tables, features, options.folds, options.tables, seed)
     models = MODELS(dataset.h5, dataset.folds, options.models, seed)
     shown = [histories: models.histories, attributions: models.attributions, peak_stats: accessibility.stats, read_stats: expression.read_stats, expression_stats: expression.stats, cohort: samples.table]
-    evaluation = EVALUATION(models.predictions, dataset.h5, shown, options.shown, seed)
+    evaluation = EVALUATION(models.predictions, dataset.h5, dataset.leakage, dataset.nearest, shown, options.shown + [pipeline: [exprcast: workflow.manifest.version, nextflow: workflow.nextflow.version.toString()]], seed)
 
     workflow.onComplete = {
         println(closingLines(options))

@@ -10,7 +10,15 @@ import numpy as np
 
 from exprcast.cli import InputError, Progress, log, run, write_task
 from exprcast.dataset import ENTRIES, HOLD_OUT, create_dataset, write_array
-from exprcast.folds import GROUP_COLUMNS, group_samples, make_folds
+from exprcast.fold_table import read_fold_table, table_folds
+from exprcast.folds import (
+    GENE_GROUPS,
+    GROUP_COLUMNS,
+    group_genes,
+    group_samples,
+    make_folds,
+    promises,
+)
 from exprcast.tables import (
     Matrix,
     check_file_id,
@@ -25,6 +33,7 @@ from exprcast.tables import (
 
 SAMPLE_COLUMNS = ("id", "donor", "biosample", "replicate_group", "batch")
 GENE_COLUMNS = ("id", "symbol", "chrom", "strand", "biotype")
+Table = Matrix | dict[str, str] | list[Path]  # numbers by gene, a text a gene, or files that are read as they are written
 BASE_CODES = np.full(256, 4, np.uint8)  # N, and whatever is not A, C, G or T
 BASE_CODES[np.frombuffer(b"ACGTacgt", np.uint8)] = [0, 1, 2, 3] * 2
 
@@ -36,8 +45,7 @@ def assemble_dataset(options: argparse.Namespace) -> None:
     genes = read_genes(options.genes, sizes)
     tables = read_tables(options.table)
     kept = genes_with_values(genes, tables, options.lost_ids_out)
-    groups = group_samples({column: samples[column] for column in options.group_by})
-    roles = make_folds(groups, kept["chrom"], options.hold_out, options.folds, options.gene_folds, options.seed)
+    roles = split(options, samples, kept, tables.get("genes/paralog_group"))
     with create_dataset(
         options.out, assembly=options.assembly, annotation=options.annotation, code=options.code, sources=options.sources
     ) as file:
@@ -50,10 +58,35 @@ def assemble_dataset(options: argparse.Namespace) -> None:
         write_tss(file, options.tss, kept["id"])
         for key, source in tables.items():
             WRITERS[ENTRIES[key].table](file, key, source, samples["id"], kept["id"], options)
-        scheme = f"{options.hold_out}; samples by {'+'.join(options.group_by)}; genes by chromosome"
-        write_array(file, "folds/sample_role", roles[0], hold_out=options.hold_out, scheme=scheme, seed=options.seed)
+        facts = {"hold_out": options.hold_out, "scheme": scheme(options), "seed": options.seed}
+        promised = ",".join(promises(options.hold_out, options.group_by, options.gene_groups, tables))
+        write_array(file, "folds/sample_role", roles[0], promised=promised, **facts)
         write_array(file, "folds/gene_role", roles[1])
-    log.info(f"{len(samples['id']):,} samples in {len(set(groups)):,} groups, {len(kept['id']):,} genes, {len(roles[0])} folds")
+    log.info(f"{len(samples['id']):,} samples, {len(kept['id']):,} genes, {len(roles[0])} folds of {scheme(options)}")
+
+
+def split(
+    options: argparse.Namespace, samples: dict[str, list[str]], genes: dict[str, list[str]], paralogs: dict[str, str] | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return sample_role (folds, samples) and gene_role (folds, genes): of the user's table of folds, or made."""
+    families = None if paralogs is None else [paralogs.get(gene, "") for gene in genes["id"]]
+    gene_groups = group_genes(options.gene_groups, genes["id"], genes["chrom"], families) if options.hold_out != "samples" else genes["id"]
+    if options.fold_table:
+        return table_folds(read_fold_table(options.fold_table), samples["id"], genes["id"], options.hold_out)
+    if "at random" in scheme(options):
+        log.warning("warning: a random split: test and training may share donors, replicates or paralogs, and the scores be too good")
+    sample_groups = samples["id"] if options.group_by == ["random"] else group_samples({by: samples[by] for by in options.group_by})
+    apart = families if options.gene_groups == "chromosome+paralogs" else None
+    return make_folds(sample_groups, gene_groups, options.hold_out, options.folds, options.gene_folds, options.seed, apart)
+
+
+def scheme(options: argparse.Namespace) -> str:
+    """Say how each held-out axis is split: 'samples; samples by donor', 'genes; genes at random'."""
+    if options.fold_table:
+        return f"{options.hold_out}; {options.hold_out} by the table {options.fold_table.name}"
+    ways = {"samples": "+".join(options.group_by), "genes": options.gene_groups}
+    held_out = [axis for axis in ways if options.hold_out in (axis, "both")]
+    return "; ".join([options.hold_out, *(f"{axis} {'at random' if ways[axis] == 'random' else f'by {ways[axis]}'}" for axis in held_out)])
 
 
 def read_samples(path: Path) -> dict[str, list[str]]:
@@ -75,15 +108,19 @@ def read_genes(path: Path, sizes: dict[str, int]) -> dict[str, list[str]]:
     return {column: [row[column] for row in rows] for column in GENE_COLUMNS}
 
 
-def read_tables(items: list[list[str]]) -> dict[str, Matrix | list[Path]]:
-    """Return {key of LAYOUT: what its files hold}; matrices are read, per-sample files stay paths until they are written."""
-    tables: dict[str, Matrix | list[Path]] = {}
+def read_tables(items: list[list[str]]) -> dict[str, Table]:
+    """Return {key of LAYOUT: what its files hold}; matrices and groups are read, other files stay paths until they are written."""
+    tables: dict[str, Table] = {}
     for key, *names in items:
         if key not in ENTRIES or ENTRIES[key].table not in WRITERS:
             raise InputError(f"--table {key}: no such table; known: {', '.join(k for k, e in ENTRIES.items() if e.table in WRITERS)}")
-        paths = [Path(name) for name in names]
-        tables[key] = sorted(paths) if ENTRIES[key].table in ("bins", "sequences") else read_gene_matrix(paths)
+        tables[key] = READERS.get(ENTRIES[key].table, read_gene_matrix)([Path(name) for name in names])
     return tables
+
+
+def read_groups(paths: list[Path]) -> dict[str, str]:
+    """Return {gene: group} of the genes that have one."""
+    return {row["gene"]: row["group"] for _, row in read_table(paths[0], ("gene", "group"))}
 
 
 def read_gene_matrix(paths: list[Path]) -> Matrix:
@@ -96,7 +133,7 @@ def read_gene_matrix(paths: list[Path]) -> Matrix:
     return matrix._replace(rows=rows)
 
 
-def genes_with_values(genes: dict[str, list[str]], tables: dict[str, Matrix | list[Path]], lost_out: Path | None) -> dict[str, list[str]]:
+def genes_with_values(genes: dict[str, list[str]], tables: dict[str, Table], lost_out: Path | None) -> dict[str, list[str]]:
     """Keep the genes that every matrix of genes has a row for; the others are listed, never filled with zero."""
     matrices = [table for table in tables.values() if isinstance(table, Matrix)]
     known = [set(matrix.rows) for matrix in matrices]
@@ -227,12 +264,34 @@ def write_labels(file: h5py.File, key: str, matrix: Matrix, samples: list[str], 
     write_array(file, "labels/name", matrix.columns)
 
 
+def write_groups(
+    file: h5py.File, key: str, groups: dict[str, str], samples: list[str], genes: list[str], options: argparse.Namespace
+) -> None:
+    """Write each gene's group, "" where it has none."""
+    write_array(file, key, [groups.get(gene, "") for gene in genes])
+
+
+def write_pairs(file: h5py.File, key: str, paths: list[Path], samples: list[str], genes: list[str], options: argparse.Namespace) -> None:
+    """Write the pairs of kept genes with similar promoters, the gene that stands first in the dataset before the other."""
+    index = {gene: i for i, gene in enumerate(genes)}
+    pairs = sorted(
+        (*sorted((index[row["gene"]], index[row["other"]])), float(row["containment"]))
+        for _, row in read_table(paths[0], ("gene", "other", "containment"))
+        if row["gene"] in index and row["other"] in index
+    )
+    for column, name in enumerate(("gene", "other", "containment")):
+        write_array(file, f"similarity/{name}", np.array([pair[column] for pair in pairs]))
+
+
+READERS: dict[str | None, Callable[[list[Path]], Table]] = {"bins": sorted, "sequences": sorted, "pairs": sorted, "groups": read_groups}
 WRITERS: dict[str | None, Callable[..., None]] = {
     "expression": write_expression,
     "bins": write_bins,
     "features": write_features,
     "sequences": write_sequences,
     "labels": write_labels,
+    "groups": write_groups,
+    "pairs": write_pairs,
 }
 
 
@@ -255,7 +314,16 @@ def parse_args() -> argparse.ArgumentParser:
     parser.add_argument("--folds", type=int, default=5, help="folds of the held-out axis; 0 holds out each group once")
     parser.add_argument("--gene-folds", type=int, default=3, help="folds of the genes when both are held out")
     parser.add_argument(
-        "--group-by", type=lambda text: text.split(","), default=list(GROUP_COLUMNS), help="samples that share one of these stay together"
+        "--group-by",
+        type=lambda text: text.split(","),
+        default=list(GROUP_COLUMNS),
+        help="samples that share one of these stay together; random: every sample alone",
+    )
+    parser.add_argument(
+        "--gene-groups", choices=GENE_GROUPS, default="chromosome", help="genes that stay together; random: every gene alone"
+    )
+    parser.add_argument(
+        "--fold-table", type=Path, help="CSV or TSV of the user's own folds: ids, then fold_1, fold_2 … with train, valid, test"
     )
     parser.add_argument(
         "--min-detected",
@@ -276,8 +344,8 @@ def parse_args() -> argparse.ArgumentParser:
 def main(options: argparse.Namespace) -> None:
     """Assemble, then say with what."""
     unknown = [column for column in options.group_by if column not in GROUP_COLUMNS]
-    if unknown:
-        raise InputError(f"--group_by {','.join(unknown)}: choose from {', '.join(GROUP_COLUMNS)}")
+    if unknown and options.group_by != ["random"]:
+        raise InputError(f"--group_by {','.join(unknown)}: choose from {', '.join(GROUP_COLUMNS)}, or random alone")
     assemble_dataset(options)
     write_task(options.task_out, "numpy", "h5py")
 

@@ -91,10 +91,10 @@ def bin_peaks(
 def number_bins(sizes: dict[str, int], bin_bp: int) -> np.ndarray:
     """Return the genome-wide number of each chromosome's first bin; all numbers fit int32."""
     if bin_bp < 1:
-        raise InputError(f"--bin-bp {bin_bp}: a bin has at least one base; 200 is usual")
+        raise InputError(f"--bin_bp {bin_bp}: a bin has at least one base; 200 is usual")
     offsets = bin_offsets(sizes, bin_bp)
     if offsets[-1] > INT32_MAX:
-        raise InputError(f"--bin-bp {bin_bp}: {offsets[-1]:,} bins in this genome are too many; take wider bins")
+        raise InputError(f"--bin_bp {bin_bp}: {offsets[-1]:,} bins in this genome are too many; take wider bins")
     return offsets
 
 

@@ -14,6 +14,7 @@ from exprcast.tables import (
     MISSING,
     Matrix,
     check_file_id,
+    few,
     parse_numbers,
     read_lines,
     read_matrix,
@@ -40,13 +41,17 @@ class Table(NamedTuple):
     totals: np.ndarray  # (columns,)
 
 
-def collect_expression(paths: list[Path], unit: str, column_genes: Path | None, add_up: bool, stats_out: Path, out: Path) -> None:
-    """Write all samples' values joined by gene id, counts as CPM, and one row of statistics a sample."""
+def collect_expression(
+    paths: list[Path], unit: str, column_genes: Path | None, add_up: bool, samples: Path | None, stats_out: Path, out: Path
+) -> None:
+    """Write the values of all samples (or of those in the sample table) joined by gene id, counts as CPM, and one row of statistics a sample."""
     if column_genes is not None and not any(map(lacks_ids, paths)):
-        raise InputError(f"--column-genes {column_genes.name}: every table has ids of its own; leave the option out")
+        raise InputError(f"--expression_columns {column_genes.name}: every table has ids of its own; leave the option out")
     tables = [read_expression(path, unit, column_genes, add_up) for path in paths]
     refuse_shared_samples(tables)
     refuse_misaligned(tables)
+    if samples is not None:
+        tables = keep_samples(tables, [row["id"] for _, row in read_table(samples, ["id"])])
     joined = join([table.matrix for table in tables], {"unit": "cpm" if unit == "counts" else unit})
     measured = np.isfinite(joined.values).all(axis=1).sum()
     log.info(f"{len(joined.columns):,} samples, {len(joined.rows):,} genes; {measured:,} are measured in every sample")
@@ -54,11 +59,31 @@ def collect_expression(paths: list[Path], unit: str, column_genes: Path | None, 
     write_matrix(out, joined)
 
 
+def keep_samples(tables: list[Table], wanted: list[str]) -> list[Table]:
+    """Return the tables with the columns of the wanted samples only; each of them must be there."""
+    given = [column for table in tables for column in table.matrix.columns]
+    lacking = sorted(set(wanted) - set(given))
+    if lacking:
+        raise InputError(
+            f"no column for {len(lacking)} of {len(wanted)} samples: {few(lacking)}; the expression tables have {few(sorted(given))}; use the same names"
+        )
+    if len(given) > len(wanted):
+        log.info(
+            f"{len(given) - len(wanted)} columns belong to no sample of the sheet and are left out: {few(sorted(set(given) - set(wanted)))}"
+        )
+    kept = []
+    for table in tables:
+        places = [i for i, column in enumerate(table.matrix.columns) if column in set(wanted)]
+        matrix = table.matrix._replace(columns=[table.matrix.columns[i] for i in places], values=table.matrix.values[:, places])
+        kept += [table._replace(matrix=matrix, totals=table.totals[places])] if places else []
+    return kept
+
+
 def read_expression(path: Path, unit: str, column_genes: Path | None, add_up: bool) -> Table:
     """Read and check one table; counts become CPM, gene ids lose their versions."""
     if lacks_ids(path):
         if column_genes is None:
-            needed = "give the gene table of exactly its columns with --column-genes"
+            needed = "give the gene table of exactly its columns with --expression_columns"
             raise InputError(f"{path.name} has no gene and sample ids (its first lines are all numbers); {needed}")
         matrix = read_without_ids(path, column_genes)
     else:
@@ -121,7 +146,7 @@ def check_header(matrix: Matrix, path: Path, unit: str) -> None:
         check_file_id(column, f"{path.name}: sample")
     stated = matrix.attributes.get("unit", unit)
     if stated != unit:
-        raise InputError(f"{path.name} says #unit={stated}, --unit says {unit}; name the table's own unit")
+        raise InputError(f"{path.name} says #unit={stated}, --expression_unit says {unit}; name the table's own unit")
 
 
 def check_values(matrix: Matrix, path: Path, unit: str) -> None:
@@ -137,7 +162,7 @@ def check_values(matrix: Matrix, path: Path, unit: str) -> None:
     if unit != "counts":
         check_scale(matrix, path, unit, whole=not broken.any())
     elif broken.any():
-        refuse_cell(matrix, path, broken, "is no whole number, so no count; is --unit tpm, cpm or rpkm right?")
+        refuse_cell(matrix, path, broken, "is no whole number, so no count; is --expression_unit tpm, cpm or rpkm right?")
 
 
 def refuse_cell(matrix: Matrix, path: Path, wrong: np.ndarray, why: str) -> None:
@@ -155,7 +180,7 @@ def check_scale(matrix: Matrix, path: Path, unit: str, whole: bool) -> None:
     if odd.any():
         column = int(np.argmax(odd))
         why = f"column {matrix.columns[column]} sums to {sums[column]:,.0f}{', all values are whole' * whole}"
-        raise InputError(f"{path.name}: these look like counts, not {unit.upper()}: {why}; say --unit counts")
+        raise InputError(f"{path.name}: these look like counts, not {unit.upper()}: {why}; say --expression_unit counts")
     largest = np.nanmax(matrix.values)
     if len(matrix.rows) >= LOG_GENES and 0 < largest <= LOG_MAX:
         why = f"the largest value is {largest:.3g}; give linear {unit.upper()}"
@@ -179,7 +204,7 @@ def unique_genes(matrix: Matrix, path: Path, add_up: bool) -> Matrix:
     if not add_up:
         second = int(np.argmax(index < np.arange(len(rows))))  # the first row that is not a new gene's
         lines = f"lines {matrix.lines[rows.index(rows[second])]} and {matrix.lines[second]}"
-        advice = f"{repeats} rows repeat an earlier id; give each gene once, or add them up with --duplicate-genes sum"
+        advice = f"{repeats} rows repeat an earlier id; give each gene once, or add them up with --duplicate_genes sum"
         raise InputError(f"{path.name}: gene {rows[second]} is on {lines}; {advice}")
     added = f"{repeats:,} repeat an earlier gene and were added to it"
     log.info(f"{path.name}: kept {len(number):,} of {len(rows):,} rows, {added}")
@@ -281,6 +306,7 @@ def parse_args() -> argparse.ArgumentParser:
     parser.add_argument("--unit", choices=UNITS, required=True, help="what the tables hold; counts are stored as CPM")
     parser.add_argument("--column-genes", type=Path, help="gene table, one row a column of the tables that have no ids")
     parser.add_argument("--duplicate-genes", choices=("error", "sum"), default="error", help="rows of the same gene")
+    parser.add_argument("--samples", type=Path, help="TSV with the column id: the samples that are needed; columns of others are left out")
     parser.add_argument("--stats-out", type=Path, required=True, help=f"TSV: {', '.join(STATS)}")
     parser.add_argument("--out", type=Path, required=True, help="the joined table; gzip if the name ends in .gz")
     return parser
@@ -289,7 +315,7 @@ def parse_args() -> argparse.ArgumentParser:
 def main(options: argparse.Namespace) -> None:
     """Collect, then say with what."""
     rules = (options.unit, options.column_genes, options.duplicate_genes == "sum")
-    collect_expression(options.table, *rules, options.stats_out, options.out)
+    collect_expression(options.table, *rules, options.samples, options.stats_out, options.out)
     write_task(options.task_out, "numpy")
 
 

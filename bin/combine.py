@@ -11,22 +11,26 @@ import numpy as np
 
 from exprcast.cli import InputError, log, run, whole_file, write_task
 from exprcast.dataset import TEST, open_hdf5
+from exprcast.scoring import row_blocks
 from exprcast.tables import write_table
 
 FORMAT, FORMAT_VERSION = "exprcast-predictions", 1
 NOT_A_BASELINE = {"rows", "columns", "observed", "role", "training_mean"}
+CHUNK_ROWS, CHUNK_CELLS = 64, 2**18  # at most; about a megabyte
+PACKED = {"compression": "gzip", "compression_opts": 1}  # level 4 is a third slower to write and to read, and no smaller
 
 
 def combine(options: argparse.Namespace) -> None:
-    """Check that the files belong together, then write (folds, seeds, rows, columns) predictions, one fold at a time."""
+    """Check that the files belong together, then write (folds, seeds, rows, columns) predictions."""
     with ExitStack() as stack:
         files = [stack.enter_context(open_hdf5(path, "predictions")) for path in options.predictions]
         models = {(int(file.attrs["fold"]), int(file.attrs["seed"])): file for file in files if file.attrs["of"] == "model"}
-        baselines = {int(file.attrs["fold"]): file for file in files if file.attrs["of"] == "baselines"}
+        others = {kind: {int(file.attrs["fold"]): file for file in files if file.attrs["of"] == kind} for kind in kinds(files)}
+        baselines, controls = others.pop("baselines", {}), others
         folds, seeds = sorted(baselines), sorted({seed for _, seed in models})
-        check_complete(models, baselines, folds, seeds)
+        check_complete(models, baselines, controls, folds, seeds)
         with whole_file(options.out) as temporary, h5py.File(temporary, "w") as out:
-            write_combined(out, models, baselines, folds, seeds)
+            write_combined(out, models, baselines, controls, folds, seeds)
             cells = int(sum((out["role"][i] == TEST).sum() for i in range(len(folds))))
         with h5py.File(options.out) as out:
             log.info(f"{len(folds)} folds, {len(seeds)} seeds, {cells:,} test cells")
@@ -37,12 +41,18 @@ def combine(options: argparse.Namespace) -> None:
                 write_table(table, ["row", "column", "fold", "observed", "model", *out["baselines"]], test_cells(out))
 
 
-def check_complete(models: dict, baselines: dict, folds: list[int], seeds: list[int]) -> None:
+def kinds(files: list[h5py.File]) -> list[str]:
+    """Return what predicted beside the model: "baselines", and the names of controls."""
+    return sorted({str(file.attrs["of"]) for file in files} - {"model"})
+
+
+def check_complete(models: dict, baselines: dict, controls: dict, folds: list[int], seeds: list[int]) -> None:
     """Raise InputError unless every fold has every seed, and all files have the same family, code, rows and columns."""
     lacking = [f"fold {fold} seed {seed}" for fold in folds for seed in seeds if (fold, seed) not in models]
+    lacking += [f"fold {fold} {name}" for name, by_fold in controls.items() for fold in folds if fold not in by_fold]
     if lacking or not models or set(folds) != {fold for fold, _ in models}:
         raise InputError(f"predictions are not complete: {', '.join(lacking) + ' missing' if lacking else 'a fold has no baselines'}")
-    files = [*models.values(), *baselines.values()]
+    files = [*models.values(), *baselines.values(), *(file for by_fold in controls.values() for file in by_fold.values())]
     for name in ("rows", "columns"):
         if any(not np.array_equal(file[name][:], files[0][name][:]) for file in files):
             raise InputError(f"predictions do not belong together: their {name} differ")
@@ -50,43 +60,52 @@ def check_complete(models: dict, baselines: dict, folds: list[int], seeds: list[
         raise InputError(f"predictions of several families: {', '.join(sorted({str(file.attrs['family']) for file in files}))}")
 
 
-def write_combined(out: h5py.File, models: dict, baselines: dict, folds: list[int], seeds: list[int]) -> None:
-    """Write ids, observed values, roles, training means, predictions and baselines."""
+def write_combined(out: h5py.File, models: dict, baselines: dict, controls: dict, folds: list[int], seeds: list[int]) -> None:
+    """Write ids, observed values, roles, training means, predictions and baselines, one block of rows at a time."""
     first = baselines[folds[0]]
     shape = first["observed"].shape
-    one = {"chunks": (1, 1, *shape), "compression": "gzip"}
     out.attrs.update({"format": FORMAT, "format-version": FORMAT_VERSION, **{key: first.attrs[key] for key in ("family", "axes", "unit")}})
-    out.attrs["preset"] = models[folds[0], seeds[0]].attrs["preset"]
+    out.attrs.update({key: models[folds[0], seeds[0]].attrs[key] for key in ("preset", "methods")})
     for name in ("rows", "columns"):
         out.create_dataset(name, data=first[name][:], dtype=h5py.string_dtype())
     out["folds"], out["seeds"] = folds, seeds
     out.create_dataset("status", data=[[models[fold, seed].attrs["status"] for seed in seeds] for fold in folds], dtype=h5py.string_dtype())
-    out.create_dataset("observed", data=first["observed"][:], chunks=shape, compression="gzip")
-    role = out.create_dataset("role", shape=(len(folds), *shape), dtype="u1", chunks=(1, *shape), compression="gzip")
-    predicted = out.create_dataset("predicted", shape=(len(folds), len(seeds), *shape), dtype="f4", **one)
-    arrays = {
-        name: out.create_dataset(f"baselines/{name}", shape=(len(folds), *shape), dtype="f4", chunks=(1, *shape), compression="gzip")
-        for name in sorted(set(first) - NOT_A_BASELINE)
-    }
-    means = []
-    for i, fold in enumerate(folds):
-        role[i] = baselines[fold]["role"][:]
-        means.append(baselines[fold]["training_mean"][:])
-        for name, array in arrays.items():
-            array[i] = baselines[fold][name][:]
-        for j, seed in enumerate(seeds):
-            predicted[i, j] = models[fold, seed]["model"][:]
-    out.create_dataset("training_mean", data=np.stack(means))
+    out["training_mean"] = np.stack([baselines[fold]["training_mean"][:] for fold in folds])
+    observed = create_matrices(out, "observed", shape, "f4")
+    role = create_matrices(out, "role", (len(folds), *shape), "u1")
+    predicted = create_matrices(out, "predicted", (len(folds), len(seeds), *shape), "f4")
+    names = sorted(set(first) - NOT_A_BASELINE)
+    arrays = {name: create_matrices(out, f"baselines/{name}", (len(folds), *shape), "f4") for name in names}
+    control = {name: create_matrices(out, f"controls/{name}", (len(folds), *shape), "f4") for name in controls}
+    for rows in row_blocks(out):
+        observed[rows] = first["observed"][rows]
+        for i, fold in enumerate(folds):
+            role[i, rows] = baselines[fold]["role"][rows]
+            for name, array in arrays.items():
+                array[i, rows] = baselines[fold][name][rows]
+            for name, array in control.items():
+                array[i, rows] = controls[name][fold]["model"][rows]
+            for j, seed in enumerate(seeds):
+                predicted[i, j, rows] = models[fold, seed]["model"][rows]
+
+
+def create_matrices(out: h5py.File, name: str, shape: tuple[int, ...], dtype: str) -> h5py.Dataset:
+    """Make an array (…, rows, columns) whose chunks are blocks of whole rows of one matrix, so that blocks of rows can be read alone."""
+    *outer, rows, columns = shape
+    block = max(1, min(CHUNK_ROWS, rows, CHUNK_CELLS // columns))
+    return out.create_dataset(name, shape=shape, dtype=dtype, chunks=(*[1] * len(outer), block, columns), **PACKED)
 
 
 def test_cells(out: h5py.File) -> Iterator[list[object]]:
     """Yield one row a test cell: ids, fold, observed, the mean prediction over seeds, and each baseline's."""
-    rows, columns, observed = (out[name].asstr()[:] if name != "observed" else out[name][:] for name in ("rows", "columns", "observed"))
+    row_ids, columns = (out[name].asstr()[:] for name in ("rows", "columns"))
     for i, fold in enumerate(out["folds"][:]):
-        model = out["predicted"][i].mean(axis=0)
-        others = [out[f"baselines/{name}"][i] for name in out["baselines"]]
-        for row, column in zip(*np.nonzero(out["role"][i] == TEST), strict=True):
-            yield [rows[row], columns[column], fold, observed[row, column], model[row, column], *(matrix[row, column] for matrix in others)]
+        for rows in row_blocks(out):
+            observed, model = out["observed"][rows], out["predicted"][i, :, rows].mean(axis=0)
+            others = [out[f"baselines/{name}"][i, rows] for name in out["baselines"]]
+            for row, column in zip(*np.nonzero(out["role"][i, rows] == TEST), strict=True):
+                values = (matrix[row, column] for matrix in (observed, model, *others))
+                yield [row_ids[rows.start + row], columns[column], fold, *values]
 
 
 def parse_args() -> argparse.ArgumentParser:

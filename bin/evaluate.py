@@ -1,134 +1,261 @@
 #!/usr/bin/env python3
-"""Score every family beside its baselines: predictions → scores.tsv, and one table each of samples and of genes."""
+"""Score every family beside its baselines: predictions → scores.tsv, genes.tsv and a table of samples."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import numpy as np
 
 from exprcast.cli import InputError, log, run, write_task
-from exprcast.dataset import TEST, Dataset, open_hdf5
-from exprcast.folds import leakage
-from exprcast.metrics import Estimate, Scores, benjamini_hochberg, difference, p_value, score, summarise
-from exprcast.tables import write_table
+from exprcast.dataset import Dataset
+from exprcast.estimates import (
+    GENES,
+    PerSample,
+    Unit,
+    across_samples,
+    choose_unit,
+    gains,
+    mean_over_samples,
+    mse,
+    per_sample,
+    q_values,
+    summarise,
+    within_class,
+)
+from exprcast.metrics import Estimate, fisher_interval
+from exprcast.replicates import replicate_estimates
+from exprcast.scoring import (
+    BEST_SEED,
+    MODEL,
+    FoldScores,
+    Scores,
+    Spread,
+    controls,
+    open_predictions,
+    predictors,
+    score_predictions,
+    select,
+    spread_genes,
+)
+from exprcast.tables import few, parse_number, read_table, write_table
 
-GAINS = ("r_gene_dev", "r_sample", "r_gene", "mse")
-SCORE_COLUMNS = ("family", "predictor", "against", "metric", "scope", "value", "low", "high", "n")
+SCORE_COLUMNS = ("family", "predictor", "against", "metric", "scope", "unit", "value", "low", "high", "n")
+SAMPLE_COLUMNS = ("sample", "family", "predictor", "r_gene", "rho_gene", "r_gene_dev", "mse")
+GENE_COLUMNS = ("gene", "symbol", "family", "n", "sd", "best", "r_best", "low", "high", "q_value")
+NEAREST_COLUMNS = ("axis", "fold", "id", "nearest", "similarity", "twin")
+POOLED, OVER_FOLDS, NO_TWINS, BY_CLASS = "pooled", "mean over folds (range)", "without twins", "nearest training gene"
+OVER_SEEDS, BEST = "mean over seeds (SD)", "best seed by validation"
+CLASSES = ("0", "0 to 0.05", "0.05 to 0.2", "0.2 to 1")  # similarity of the nearest training gene
+BOUNDS, LEAST_GENES = (0.0, 0.05, 0.2), 50
+Entry = tuple[str, str, str, str, Estimate]  # predictor, against, metric, scope
+
+
+class Nearest(NamedTuple):
+    """What of the training parts is most similar to what is held out."""
+
+    twins: set[str]  # held-out samples with a near-duplicate in training
+    genes: dict[str, float]  # held-out gene → similarity of its nearest training gene, the largest over folds
+
+
+class Family(NamedTuple):
+    """One family's scores and what they are drawn over."""
+
+    name: str
+    rows: list[str]
+    columns: list[str]
+    baselines: list[str]
+    controls: list[str]
+    unit: Unit
+    scores: dict[str, Scores]  # model, baselines, controls, single seeds
+    folds: dict[str, FoldScores]
+    samples: dict[str, dict[str, PerSample]]  # by predictor and metric
 
 
 def evaluate(options: argparse.Namespace) -> None:
-    """Write scores, per-sample and per-gene tables over all families, and the leakage table of the dataset."""
-    scores, samples, genes = [], [], []
+    """Write scores of all families, and one table each of samples and of genes."""
+    dataset = Dataset(options.dataset)
+    nearest = read_nearest(options.nearest, dataset) if options.nearest else Nearest(set(), {})
+    scores, samples, families = [], [], []
     for path in sorted(options.predictions):
-        with open_hdf5(path, "predictions") as file:
-            if file.attrs.get("format") != "exprcast-predictions":
-                raise InputError(f"{path.name}: not a file of predictions")
-            family = str(file.attrs["family"])
-            pooled = {name: score(*pooled_matrices(file, name)) for name in predictors(file)}
-            scores += score_rows(family, pooled, options.seed) + fold_rows(family, file)
-            samples += sample_rows(family, file["rows"].asstr()[:], pooled)
-            genes += gene_rows(family, file["columns"].asstr()[:], pooled)
-        log.info(f"{family}: " + ", ".join(f"{name} r_gene_dev {known_mean(values.r_gene_dev):.3f}" for name, values in pooled.items()))
-    write_table(options.samples_out, ["sample", "family", "predictor", "r_gene", "rho_gene", "r_gene_dev", "mse"], samples)
-    write_table(options.genes_out, ["gene", "family", "predictor", "r_sample", "q_value", "n"], genes)
-    write_table(options.leakage_out, ["axis", "shared", "promised", "folds_with_sharing", "names"], leakage(Dataset(options.dataset)))
+        with open_predictions(path) as file:
+            family, spread = score_family(file, dataset, nearest, options.seed)
+            replicates = replicate_estimates(file, dataset, options.seed)
+        entries = [
+            *pooled_entries(family),
+            *fold_entries(family),
+            *twin_entries(family, nearest.twins),
+            *seed_entries(family),
+            *class_entries(family, spread),
+            *((name, "", metric, POOLED, one) for name, found in replicates.items() for metric, one in found.items()),
+        ]
+        scores += [(family.name, *key, one.unit, one.value, one.low, one.high, one.n) for *key, one in entries]
+        samples += sample_rows(family)
+        tell(family)
+        light = {name: one._replace(sums={}) for name, one in family.scores.items()}  # what is drawn from is large
+        families.append(family._replace(scores=light, samples={}))
+    write_table(options.samples_out, SAMPLE_COLUMNS, samples)
+    write_genes(options.genes_out, families, dataset)
     write_table(options.out, SCORE_COLUMNS, scores)
 
 
-def predictors(file: h5py.File) -> list[str]:
-    """Return the names of all that predicted: the model first."""
-    return ["model", *file["baselines"]]
+def score_family(file: h5py.File, dataset: Dataset, nearest: Nearest, seed: int) -> tuple[Family, Spread | None]:
+    """Return one family's scores, and the blocks of genes that are drawn or told apart by class."""
+    rows, columns = list(file["rows"].asstr()[:]), list(file["columns"].asstr()[:])
+    if max(file["folds"]) >= dataset.n_folds:
+        raise InputError(
+            f"{Path(file.filename).name} has a fold {max(file['folds'])}, {dataset.path.name} has {dataset.n_folds}; give the dataset of this run"
+        )
+    unit = choose_unit(str(file.attrs["axes"]), dataset, rows, seed)
+    classes = similarity_classes(np.array([nearest.genes.get(gene, np.nan) for gene in columns]))
+    spread = spread_genes(classes, seed) if unit.name == GENES or (classes >= 0).any() else None
+    scores, folds = score_predictions(file, spread)
+    samples = {name: per_sample(one, unit) for name, one in scores.items()}
+    return Family(str(file.attrs["family"]), rows, columns, predictors(file)[1:], controls(file), unit, scores, folds, samples), spread
 
 
-def fold_prediction(file: h5py.File, name: str, i: int) -> np.ndarray:
-    """Return (rows, columns) of one predictor in one fold; the model's is the mean over seeds."""
-    return file["predicted"][i].mean(axis=0) if name == "model" else file[f"baselines/{name}"][i]
+def similarity_classes(similarity: np.ndarray) -> np.ndarray:
+    """Return the number of each gene's class in CLASSES, −1 where the similarity is not known."""
+    return np.where(np.isnan(similarity), -1, np.searchsorted(BOUNDS, similarity, side="right") - (similarity == 0))
 
 
-def known_mean(values: np.ndarray | float) -> float:
-    """Return the mean of what is not NaN, NaN where nothing is."""
-    known = np.atleast_1d(values)[~np.isnan(np.atleast_1d(values))]
-    return float(np.mean(known)) if len(known) else np.nan
+def read_nearest(path: Path, dataset: Dataset) -> Nearest:
+    """Return which held-out samples are twins of a training sample, and how similar each held-out gene's nearest training gene is."""
+    known, found = {"samples": set(dataset.samples), "genes": set(dataset.genes)}, Nearest(set(), {})
+    for line, row in read_table(path, NEAREST_COLUMNS):
+        axis, identifier = row["axis"], row["id"]
+        if identifier not in known.get(axis, ()):
+            raise InputError(
+                f"{path.name} line {line}: {axis} '{identifier}' is not in {dataset.path.name}; give what check_folds.py made of this dataset"
+            )
+        if axis == "genes":
+            found.genes[identifier] = max(parse_number(row["similarity"], path, line, "similarity"), found.genes.get(identifier, 0))
+        elif row["twin"] == "1":
+            found.twins.add(identifier)
+    return found
 
 
-def pooled_matrices(file: h5py.File, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return (predicted, observed, training mean), each (rows, columns): every cell from the fold(s) that tested it, NaN if none.
-
-    The model's prediction is the mean over seeds; cells tested in several folds take the mean over them.
-    """
-    shape = file["observed"].shape
-    total, means, count = np.zeros(shape), np.zeros(shape), np.zeros(shape, dtype=int)
-    for i in range(len(file["folds"])):
-        test = file["role"][i] == TEST
-        values = fold_prediction(file, name, i)
-        total[test] += values[test]
-        means[test] += np.broadcast_to(file["training_mean"][i], shape)[test]
-        count += test
-    with np.errstate(invalid="ignore", divide="ignore"):
-        tested = np.where(count > 0, count, np.nan)
-        return total / tested, np.where(count > 0, file["observed"][:], np.nan), means / tested
+def pooled_entries(family: Family) -> Iterator[Entry]:
+    """Yield the pooled scores of all predictors, and the model's paired gains over each baseline."""
+    for name in [MODEL, *family.baselines, *family.controls]:
+        for metric, one in summarise(family.scores[name], family.samples[name], family.unit).items():
+            yield name, "", metric, POOLED, one
+    yield from gain_entries(family, POOLED, ("r_gene_dev", "r_sample", "r_gene", "mse"))
 
 
-def score_rows(family: str, pooled: dict[str, Scores], seed: int) -> list[tuple]:
-    """Return rows of pooled scores, and of the model's paired gains over each baseline."""
-    rows = [
-        row(family, name, "", metric, "pooled", estimate)
-        for name, values in pooled.items()
-        for metric, estimate in summarise(values, seed).items()
-    ]
-    return rows + [
-        row(family, "model", name, metric, "pooled", difference(pooled["model"], pooled[name], metric, seed))
-        for name in pooled
-        if name != "model"
-        for metric in GAINS
-    ]
+def gain_entries(family: Family, scope: str, metrics: Iterable[str]) -> Iterator[Entry]:
+    """Yield the model's paired gains over each baseline."""
+    for name in family.baselines:
+        found = gains(name, family.scores, family.samples, family.unit, MODEL)
+        yield from ((MODEL, name, metric, scope, found[metric]) for metric in metrics)
 
 
-def row(family: str, predictor: str, against: str, metric: str, scope: str, estimate: Estimate) -> tuple:
-    """Return one row of scores.tsv."""
-    return family, predictor, against, metric, scope, estimate.value, estimate.low, estimate.high, estimate.n
-
-
-def fold_rows(family: str, file: h5py.File) -> Iterator[tuple]:
-    """Return the mean over folds of each fold's own scores (another number than the pooled one), with the folds' range."""
-    rows = []
-    for name in predictors(file):
-        by_fold = [fold_scores(file, name, i) for i in range(len(file["folds"]))]
-        for metric in ("r_gene", "r_gene_dev", "mse", "mae"):
-            values = np.array([known_mean(getattr(scores, metric)) for scores in by_fold])
+def fold_entries(family: Family) -> Iterator[Entry]:
+    """Yield the mean over folds of each fold's own scores (another number than the pooled one), with the folds' range."""
+    for name, found in family.folds.items():
+        for metric, values in found._asdict().items():
             known = values[~np.isnan(values)]
-            estimate = Estimate(float(known.mean()), float(known.min()), float(known.max()), len(known)) if len(known) else Estimate(np.nan)
-            rows.append(row(family, name, "", metric, "mean over folds (range)", estimate))
-    return rows
+            numbers = (float(known.mean()), float(known.min()), float(known.max())) if len(known) else (np.nan, np.nan, np.nan)
+            yield name, "", metric, OVER_FOLDS, Estimate(*numbers, len(known), "folds")
 
 
-def fold_scores(file: h5py.File, name: str, i: int) -> Scores:
-    """Return one predictor's scores on the test cells of one fold."""
-    test = file["role"][i] == TEST
-    values = fold_prediction(file, name, i)
-    predicted, observed = (np.where(test, matrix, np.nan) for matrix in (values, file["observed"][:]))
-    return score(predicted, observed, np.broadcast_to(file["training_mean"][i], observed.shape))
+def twin_entries(family: Family, twins: set[str]) -> Iterator[Entry]:
+    """Yield what is left of the scores without samples that have a near-duplicate in training; nothing if none has, or all have."""
+    tested = family.scores[MODEL].n > 0
+    left = np.array([row not in twins for row in family.rows]) & tested
+    if left.any() and left.sum() < tested.sum():
+        scores = {name: select(one, left) for name, one in family.scores.items()}
+        unit = family.unit._replace(of_row=family.unit.of_row[left])
+        rest = family._replace(scores=scores, unit=unit, samples={name: per_sample(one, unit) for name, one in scores.items()})
+        for name in [MODEL, *family.baselines]:
+            for metric in ("r_gene_dev", "r_gene"):
+                yield name, "", metric, NO_TWINS, mean_over_samples(rest.samples[name][metric], unit)
+        yield from gain_entries(rest, NO_TWINS, ("r_gene_dev", "r_gene"))
 
 
-def sample_rows(family: str, ids: np.ndarray, pooled: dict[str, Scores]) -> list[tuple]:
+def seed_entries(family: Family) -> Iterator[Entry]:
+    """Yield each seed's own scores, their mean and SD, and the scores of the seeds that were best on validation; nothing for one seed."""
+    others = {MODEL, *family.baselines, *family.controls}
+    found = {name: seed_scores(family, name) for name in family.scores if name not in others}
+    for name, metrics in found.items():
+        yield from ((MODEL, "", metric, BEST if name == BEST_SEED else name, one) for metric, one in metrics.items())
+    for metric in found.get(BEST_SEED, ()):
+        values = np.array([metrics[metric].value for name, metrics in found.items() if name != BEST_SEED])
+        known = values[~np.isnan(values)]
+        mean, sd = float(known.mean()) if len(known) else np.nan, float(known.std(ddof=1)) if len(known) > 1 else np.nan
+        yield MODEL, "", metric, OVER_SEEDS, Estimate(mean, mean - sd, mean + sd, len(known), "seeds")
+
+
+def seed_scores(family: Family, name: str) -> dict[str, Estimate]:
+    """Return the pooled scores of one seed's networks."""
+    samples, scores = family.samples[name], family.scores[name]
+    return {
+        **{metric: mean_over_samples(samples[metric], family.unit) for metric in ("r_gene_dev", "r_gene")},
+        "r_sample_median": across_samples(scores)["r_sample_median"],
+        "mse": mse(scores, family.unit),
+    }
+
+
+def class_entries(family: Family, spread: Spread | None) -> Iterator[Entry]:
+    """Yield r_gene and r_gene_dev over genes whose nearest training gene is this similar, for classes of 50 genes and more."""
+    for number in range(len(CLASSES)) if spread is not None else ():
+        tested = int(((family.scores[MODEL].genes.n > 0) & (spread.kind_of_gene == number)).sum())
+        for name in [MODEL, *family.baselines] if tested >= LEAST_GENES else ():
+            for metric, one in within_class(family.scores[name], family.unit, spread.kinds == number, tested).items():
+                yield name, "", metric, f"{BY_CLASS} {CLASSES[number]}", mean_over_samples(one, family.unit)
+
+
+def sample_rows(family: Family) -> list[list[object]]:
     """Return one row a sample and predictor."""
-    return [
-        (ids[i], family, name, s.r_gene[i], s.rho_gene[i], s.r_gene_dev[i], s.mse_sample[i])
-        for name, s in pooled.items()
-        for i in range(len(ids))
-    ]
-
-
-def gene_rows(family: str, ids: np.ndarray, pooled: dict[str, Scores]) -> list[tuple]:
-    """Return one row a gene and predictor; q is the Benjamini-Hochberg adjusted p of r > 0."""
     rows = []
-    for name, scores in pooled.items():
-        q = benjamini_hochberg(p_value(scores.r_sample, scores.n_sample))
-        if not np.isnan(scores.r_sample).all():
-            rows += [(ids[i], family, name, scores.r_sample[i], q[i], scores.n_sample[i]) for i in range(len(ids))]
+    for name in [MODEL, *family.baselines, *family.controls]:
+        scores = family.scores[name]
+        with np.errstate(invalid="ignore"):
+            columns = [*scores.per_sample.values(), scores.squared / scores.n]
+        rows += [[row, family.name, name, *numbers] for row, *numbers in zip(family.rows, *columns, strict=True)]
     return rows
+
+
+def write_genes(path: Path, families: list[Family], dataset: Dataset) -> None:
+    """Write how predictable each gene is and by what: one row a gene and family, in the order of the predictions.
+
+    `sd` is of the observed deviations from the training mean; low and high are the 95 % interval of r_best (Fisher's z of n pairs,
+    as if it had not been chosen as the best); q_value is the model's.
+    """
+    names = [MODEL, *sorted({name for family in families for name in family.baselines})]
+    symbols = dict(zip(dataset.genes, dataset.text("genes/symbol") if dataset.has("genes/symbol") else dataset.genes, strict=True))
+    rows = [row for family in families for row in gene_rows(family, names, symbols)]
+    write_table(path, [*GENE_COLUMNS, *(f"r_{name}" for name in names)], rows)
+
+
+def gene_rows(family: Family, names: list[str], symbols: dict[str, str]) -> Iterator[list[object]]:
+    """Yield one family's rows of genes.tsv; a predictor that it does not have is NA."""
+    nothing = np.full(len(family.columns), np.nan)
+    r = np.array([family.scores[name].r_sample if name in family.scores else nothing for name in names])  # (predictors, genes)
+    n = np.array([family.scores[name].genes.n if name in family.scores else nothing for name in names])
+    best, gene = np.where(np.isnan(r), -np.inf, r).argmax(axis=0), np.arange(len(family.columns))
+    low, high = fisher_interval(r[best, gene], n[best, gene])
+    observed = family.scores[MODEL].genes
+    with np.errstate(invalid="ignore", divide="ignore"):
+        sd = np.sqrt(observed.yy / np.where(observed.n > 1, observed.n - 1, np.nan))
+    q = q_values(family.scores[MODEL])
+    for k, name in enumerate(family.columns):
+        chosen = names[best[k]] if not np.isnan(r[:, k]).all() else None
+        facts = [name, symbols.get(name, ""), family.name, observed.n[k], sd[k], chosen, r[best[k], k], low[k], high[k], q[k]]
+        yield [*facts, *r[:, k]]
+
+
+def tell(family: Family) -> None:
+    """Log what was found, over what intervals are, and which samples have no correlation."""
+    values = {name: mean_over_samples(family.samples[name]["r_gene_dev"], family.unit).value for name in [MODEL, *family.baselines]}
+    told = ", ".join(f"{name} {'NA' if np.isnan(value) else f'{value:.3f}'}" for name, value in values.items())
+    log.info(f"{family.name}: r_gene_dev {told}; intervals over {family.unit.name}")
+    model = family.scores[MODEL]
+    constant = [row for row, n, size in zip(family.rows, model.n, model.samples.yy, strict=True) if n > 0 and not size > 0]
+    if constant:
+        log.info(f"{family.name}: {len(constant)} samples have the same value in all genes, so no correlation: {few(constant)}")
 
 
 def parse_args() -> argparse.ArgumentParser:
@@ -136,10 +263,10 @@ def parse_args() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--predictions", type=Path, nargs="+", required=True, help="what combine.py wrote, one file a family")
     parser.add_argument("--dataset", type=Path, required=True, help="dataset.h5")
-    parser.add_argument("--seed", type=int, default=1, help="seed of the bootstrap")
+    parser.add_argument("--nearest", type=Path, help="TSV of what in training is most similar to what is held out, from check_folds.py")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the draws")
     parser.add_argument("--samples-out", type=Path, required=True, help="TSV, one row a sample and predictor")
-    parser.add_argument("--genes-out", type=Path, required=True, help="TSV, one row a gene and predictor")
-    parser.add_argument("--leakage-out", type=Path, required=True, help="TSV of what test and training parts share")
+    parser.add_argument("--genes-out", type=Path, required=True, help="TSV, one row a gene and family")
     parser.add_argument("--out", type=Path, required=True, help="TSV of all scores")
     return parser
 

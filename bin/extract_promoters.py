@@ -30,7 +30,7 @@ class Tss(NamedTuple):
 def extract_promoters(genome: Path, genes: Path, tss: Path, upstream_bp: int, downstream_bp: int, out: Path) -> None:
     """Write the bases from `upstream_bp` before each gene's default TSS to `downstream_bp` behind it, the TSS among the latter."""
     if upstream_bp < 0 or downstream_bp < 1:
-        raise InputError(f"--upstream-bp {upstream_bp}, --downstream-bp {downstream_bp}: from 0 and from 1 (the TSS itself) up")
+        raise InputError(f"--upstream_bp {upstream_bp}, --downstream_bp {downstream_bp}: from 0 and from 1 (the TSS itself) up")
     with open_genome(genome) as fasta:
         sites = read_sites(genes, tss, dict(zip(fasta.references, fasta.lengths, strict=True)), genome)
         unknown = write_promoters(out, sites, fasta, upstream_bp, downstream_bp)

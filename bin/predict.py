@@ -9,12 +9,13 @@ from types import ModuleType
 import h5py
 import numpy as np
 
-from exprcast.baselines import NAMES, load_baselines, nan_mean, predict_baseline, target_matrix
+from exprcast.baselines import baseline_names, load_baselines, predict_baseline
 from exprcast.checkpoint import load_checkpoint
 from exprcast.cli import InputError, Progress, run, whole_file, write_task
 from exprcast.dataset import TEST, TRAIN, VALID, Dataset
-from exprcast.family import Examples, check_inputs, example_roles, load_family, make_config, place
+from exprcast.family import Examples, check_inputs, describe_methods, example_roles, load_family, make_config, place
 from exprcast.folds import train_rows
+from exprcast.means import nan_mean, target_matrix
 from exprcast.training import make_deterministic, make_fabric
 from exprcast.training import predict as predict_examples
 
@@ -27,11 +28,16 @@ def predict(options: argparse.Namespace) -> None:
     dataset = Dataset(options.dataset)
     matrices, family, facts, examples = predict_checkpoint(options, dataset) if options.checkpoint else predict_baselines(options, dataset)
     with whole_file(options.out) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs.update({**facts, "axes": family.EXAMPLES, "unit": examples.unit, "of": "model" if options.checkpoint else "baselines"})
+        file.attrs.update({**facts, "axes": family.EXAMPLES, "unit": examples.unit, "of": what_predicts(options, facts)})
         for name, ids in (("rows", examples.rows), ("columns", examples.columns)):
             file.create_dataset(name, data=np.array(ids, dtype=object), dtype=h5py.string_dtype())
         for name, matrix in matrices.items():
             file.create_dataset(name, data=matrix, chunks=(1, matrix.shape[1]), compression="gzip")
+
+
+def what_predicts(options: argparse.Namespace, facts: dict) -> str:
+    """Return "baselines", "model", or the name of the control that the checkpoint is."""
+    return facts["control"] or "model" if options.checkpoint else "baselines"
 
 
 def predict_checkpoint(options: argparse.Namespace, dataset: Dataset) -> tuple[dict[str, np.ndarray], ModuleType, dict, Examples]:
@@ -46,7 +52,8 @@ def predict_checkpoint(options: argparse.Namespace, dataset: Dataset) -> tuple[d
     fabric = make_fabric(options.device, options.precision)
     model = fabric.setup(model)
     parts = {"model": lambda index: predict_examples(model, examples, index, 4096, fabric).numpy()}
-    facts = {key: content[key] for key in ("family", "preset", "fold", "seed", "trained_seed", "status", "code")}
+    facts = {key: content[key] for key in ("family", "preset", "fold", "seed", "trained_seed", "status", "control", "code")}
+    facts["methods"] = describe_methods(family, family.Config(**content["config"]))
     return fill(parts, family, examples, example_roles(family, dataset, content["fold"])), family, facts, examples
 
 
@@ -58,7 +65,9 @@ def predict_baselines(options: argparse.Namespace, dataset: Dataset) -> tuple[di
     config = make_config(family, str(facts["preset"]), json.loads(str(facts["config"])))
     fold = int(facts["fold"])
     examples = family.examples(dataset, config, family.prepare(dataset, train_rows(dataset, fold), config))
-    parts = {name: lambda index, name=name: predict_baseline(family, examples, fitted, name, index) for name in NAMES}
+    parts = {
+        name: lambda index, name=name: predict_baseline(family, examples, fitted, name, index) for name in baseline_names(family.EXAMPLES)
+    }
     facts = {"family": facts["family"], "preset": facts["preset"], "fold": fold, "code": facts["code"]}
     roles = example_roles(family, dataset, fold)
     return fill(parts, family, examples, roles) | truth(family, examples, roles), family, facts, examples

@@ -15,9 +15,7 @@ from exprcast.methods import methods_section
 from exprcast.page import Section, Verdict, render_page
 from exprcast.provenance import provenance_section, resources_section
 from exprcast.results import (
-    LEAKAGE_COLUMNS,
     Predictions,
-    Scores,
     Shares,
     merge_versions,
     read_history,
@@ -25,21 +23,20 @@ from exprcast.results import (
     read_predictions,
     read_reads,
     read_rows,
-    read_scores,
     read_shares,
     read_tasks,
-    read_units,
 )
+from exprcast.score_sections import genes_section, observed_section, scores_section
+from exprcast.score_tables import Scores, read_genes, read_leakage, read_samples, read_scores
+from exprcast.scoring import MODEL
 from exprcast.sections import (
     EXPRESSION_COLUMNS,
     PEAK_COLUMNS,
     attribution_section,
     curves_section,
     leakage_section,
-    observed_section,
     quality_section,
     run_section,
-    scores_section,
 )
 from exprcast.tables import refuse_duplicates
 from exprcast.verdict import make_verdict
@@ -98,7 +95,8 @@ def data_sections(options: argparse.Namespace, dataset: Dataset | None) -> list[
 def run_sections(options: argparse.Namespace, dataset: Dataset | None, families: list[Predictions], shares: list[Shares]) -> list[Section]:
     """Return what it takes to describe the run and to run it again."""
     tasks, parameters = read_tasks(options.tasks), read_json(options.parameters)
-    versions = merge_versions(tasks)
+    pipeline = parameters.pop("pipeline", {})  # exprcast and Nextflow
+    versions = merge_versions(tasks) | {str(tool): [str(version)] for tool, version in dict(pipeline).items()}
     return [
         methods_section(versions, parameters, dataset, families, shares, len(options.read_stats)),
         resources_section(tasks),
@@ -110,15 +108,17 @@ def judge_models(
     options: argparse.Namespace, dataset: Dataset | None, families: list[Predictions], shares: list[Shares]
 ) -> tuple[str, list[Verdict], list[Section]]:
     """Return what the page says of the models: its second line, a verdict a family, the sections from the run to attributions."""
-    scores, leakage = read_scores(options.scores), read_rows([options.leakage], LEAKAGE_COLUMNS)
+    scores, leakage = read_scores(options.scores), read_leakage(options.leakage)
     compare_families(families, scores, options.scores)
-    samples, genes = read_units(options.samples, "sample", "r_gene_dev"), read_units(options.genes, "gene", "r_sample")
+    genes = read_genes(options.genes)
+    r_samples = {family: dict(zip(one.gene, one.r[MODEL].tolist(), strict=True)) for family, one in genes.items()}
     sections = [
-        run_section(families, leakage),
         scores_section(families, scores),
-        observed_section(families, scores, samples, genes),
-        *([locus_section(read_loci(dataset, shares, families, genes))] if dataset and shares else []),
+        observed_section(families, scores, read_samples(options.samples)),
+        genes_section(families, genes),
+        *([locus_section(read_loci(dataset, shares, families, r_samples))] if dataset and shares else []),
         attribution_section(shares),
+        run_section(families, leakage),
         curves_section([read_history(path) for path in options.histories]),
         leakage_section(leakage, max(len(predictions.folds) for predictions in families)),
     ]
@@ -142,8 +142,8 @@ def parse_args() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scores", type=Path, help="TSV of all scores, from evaluate.py")
     parser.add_argument("--samples", type=Path, help="TSV, one row a sample and predictor, from evaluate.py")
-    parser.add_argument("--genes", type=Path, help="TSV, one row a gene and predictor, from evaluate.py")
-    parser.add_argument("--leakage", type=Path, help="TSV of what test and training parts share, from evaluate.py")
+    parser.add_argument("--genes", type=Path, help="TSV, one row a gene and family, from evaluate.py")
+    parser.add_argument("--leakage", type=Path, help="TSV of what test and training parts share, from check_folds.py")
     parser.add_argument("--predictions", type=Path, nargs="*", default=[], help="what combine.py wrote, one file a family")
     parser.add_argument(
         "--histories", type=Path, nargs="*", default=[], help="learning curves, <family>.fold<number>.seed<number>.history.tsv"

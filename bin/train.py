@@ -9,11 +9,12 @@ import numpy as np
 
 from exprcast.checkpoint import save_checkpoint
 from exprcast.cli import InputError, log, run, write_task
+from exprcast.controls import SHUFFLED, ShuffledExamples
 from exprcast.dataset import TRAIN, VALID, Dataset
 from exprcast.family import check_inputs, example_roles, load_family, make_config
 from exprcast.folds import train_rows
 from exprcast.tables import write_table
-from exprcast.training import fit, make_deterministic, make_fabric
+from exprcast.training import RESTARTS, fit, make_deterministic, make_fabric
 
 
 def train(options: argparse.Namespace) -> None:
@@ -28,6 +29,8 @@ def train(options: argparse.Namespace) -> None:
     state = family.prepare(dataset, train_rows(dataset, options.fold), config)
     examples = family.examples(dataset, config, state)
     roles = example_roles(family, dataset, options.fold)
+    if options.control == SHUFFLED:
+        examples = ShuffledExamples(family.EXAMPLES, examples, roles, options.seed)
     parts = [with_target(examples, np.flatnonzero(roles == role)) for role in (TRAIN, VALID)]
     for part, name in zip(parts, ("training", "validation"), strict=True):
         if not len(part):
@@ -35,12 +38,14 @@ def train(options: argparse.Namespace) -> None:
     log.info(
         f"{options.family}:{options.preset} fold {options.fold}: {len(parts[0]):,} examples to train on, {len(parts[1]):,} to validate"
     )
-    result = fit(family.Model, examples, *parts, config, options.seed, fabric)
+    restarts = 0 if options.control else RESTARTS  # a control should predict the mean
+    result = fit(family.Model, examples, *parts, config, options.seed, fabric, restarts)
     save_checkpoint(
         options.out, config, family=options.family, preset=options.preset, sizes=examples.sizes, state=state, weights=result.weights, rows=examples.rows,
-        columns=examples.columns, unit=examples.unit, fold=options.fold, seed=options.seed, trained_seed=result.seed, status=result.status, code=options.code,
+        columns=examples.columns, unit=examples.unit, fold=options.fold, seed=options.seed, trained_seed=result.seed, status=result.status,
+        control=options.control, code=options.code,
     )  # fmt: skip
-    columns = ["epoch", "seed", "train_loss", "valid_loss", "spread"]
+    columns = ["epoch", "seed", "train_loss", "valid_loss", "spread", "silent"]
     write_table(options.history_out, columns, ([row[column] for column in columns] for row in result.history))
 
 
@@ -59,6 +64,9 @@ def parse_args() -> argparse.ArgumentParser:
     parser.add_argument("--families-dir", type=Path, help="another folder of families (tests)")
     parser.add_argument("--fold", type=int, required=True, help="number of the fold, from 0")
     parser.add_argument("--seed", type=int, default=1, help="seed of weights, batches and dropout")
+    parser.add_argument(
+        "--control", choices=("", SHUFFLED), default="", help="train on shuffled labels: what a model scores that knows nothing"
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto takes a GPU if there is one")
     parser.add_argument(
         "--precision", default="32-true", choices=("32-true", "bf16-mixed", "16-mixed"), help="number format of the arithmetic"

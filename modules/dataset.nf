@@ -10,7 +10,8 @@ process ASSEMBLE_DATASET {
     path samples
     tuple path(genes), path(tss), path(chrom_sizes, stageAs: 'genome/*')
     tuple val(keys), path(files, arity: '1..*')
-    tuple val(hold_out), val(folds), val(gene_folds), val(group_by), val(seed)
+    tuple val(hold_out), val(folds), val(gene_folds), val(group_by), val(gene_groups), val(seed)
+    path fold_table, arity: '0..*', stageAs: 'folds/*'
     tuple val(min_detected), val(assembly), val(upstream_bp)
     val code
 
@@ -31,6 +32,7 @@ process ASSEMBLE_DATASET {
         --folds ${folds} \\
         --gene-folds ${gene_folds} \\
         --group-by ${group_by} \\
+        --gene-groups ${gene_groups} ${fold_table.collect { path -> "--fold-table ${path}" }.join(' ')} \\
         --min-detected ${min_detected} \\
         --assembly ${assembly} \\
         --upstream-bp ${upstream_bp} \\
@@ -47,8 +49,8 @@ process ASSEMBLE_DATASET {
     """
 }
 
-// List the folds of a dataset: their number follows from its groups.
-process LIST_FOLDS {
+// List the folds of a dataset, and what test and training share in them; a dataset that breaks its promises stops here.
+process CHECK_FOLDS {
     label 'table'
 
     input:
@@ -57,21 +59,25 @@ process LIST_FOLDS {
 
     output:
     path 'folds.txt', emit: folds
+    path 'leakage.tsv', emit: leakage
+    path 'nearest.tsv', emit: nearest
     path 'task.json', topic: tasks
 
     script:
     """
-    list_folds.py \\
+    check_folds.py \\
         --dataset ${dataset} \\
         --code ${code} \\
         --task-out task.json \\
+        --leakage-out leakage.tsv \\
+        --nearest-out nearest.tsv \\
         --out folds.txt
     """
 
     stub:
     """
     printf '0\\n1\\n' > folds.txt
-    touch task.json
+    touch leakage.tsv nearest.tsv task.json
     """
 }
 
@@ -81,30 +87,35 @@ workflow DATASET {
     samples   // the sample table
     reference // [genes.tsv, tss.tsv, chrom.sizes]
     tables    // [accessibility/bin, K562_1.bins.npz]: a key of the dataset and its file
-    options   // {hold_out, folds, gene_folds, group_by}
+    options   // {hold_out, folds, gene_folds, group_by, gene_groups, fold_table: a table or null}
     checks    // {min_detected, assembly, upstream_bp}
     seed
 
     main:
     sorted = tables.toSortedList { a, b -> a[0] <=> b[0] ?: a[1].name <=> b[1].name }.filter { rows -> rows } // one list of all
-    scheme = [options.hold_out, options.folds, options.gene_folds, options.group_by, seed]
+    scheme = [options.hold_out, options.folds, options.gene_folds, options.group_by, options.gene_groups, seed]
     made = ASSEMBLE_DATASET(
         samples,
         reference,
         sorted.map { rows -> rows.transpose() },
         scheme,
+        options.fold_table ? [options.fold_table] : [],
         [checks.min_detected, checks.assembly, checks.upstream_bp],
         codeFingerprint(['assemble_dataset.py']),
     )
     h5 = made.h5.mix(channel.fromList(given ? [given] : [])).first() // the one, for many tasks
-    listed = LIST_FOLDS(h5, codeFingerprint(['list_folds.py']))
-    folds = listed.folds.splitText().map { line -> line.trim().toInteger() } // 0, 1, 2 …
+    checked = CHECK_FOLDS(h5, codeFingerprint(['check_folds.py']))
+    folds = checked.folds.splitText().map { line -> line.trim().toInteger() } // 0, 1, 2 …
+    leakage = checked.leakage
+    nearest = checked.nearest
     assembled = made.h5
     lost_ids = made.lost_ids
 
     emit:
     h5
     folds
+    leakage
+    nearest
     assembled
     lost_ids
 }

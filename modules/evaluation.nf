@@ -39,14 +39,14 @@ process EVALUATE {
     input:
     path predictions, stageAs: 'predictions/*'
     path dataset
+    path nearest
     val seed
     val code
 
     output:
     path 'scores.tsv', emit: scores
+    path 'genes.tsv', emit: genes
     path 'sample_scores.tsv', emit: samples
-    path 'gene_scores.tsv', emit: genes
-    path 'leakage.tsv', emit: leakage
     path 'task.json', topic: tasks
 
     script:
@@ -54,18 +54,18 @@ process EVALUATE {
     evaluate.py \\
         --predictions ${predictions} \\
         --dataset ${dataset} \\
+        --nearest ${nearest} \\
         --seed ${seed} \\
         --code ${code} \\
         --task-out task.json \\
         --samples-out sample_scores.tsv \\
-        --genes-out gene_scores.tsv \\
-        --leakage-out leakage.tsv \\
+        --genes-out genes.tsv \\
         --out scores.tsv
     """
 
     stub:
     """
-    touch scores.tsv sample_scores.tsv gene_scores.tsv leakage.tsv task.json
+    touch scores.tsv genes.tsv sample_scores.tsv task.json
     """
 }
 
@@ -125,10 +125,38 @@ process REPORT {
     """
 }
 
+// Fail if a network collapsed and stayed so: last of all, when everything else is done.
+process CHECK_TRAINED {
+    label 'table'
+
+    input:
+    path predictions, stageAs: 'predictions/*'
+    path report // only to wait for it
+    val code
+
+    output:
+    path 'trained.txt'
+
+    script:
+    """
+    check_trained.py \\
+        --predictions ${predictions} \\
+        --code ${code} \\
+        --out trained.txt
+    """
+
+    stub:
+    """
+    touch trained.txt
+    """
+}
+
 workflow EVALUATION {
     take:
     predictions // [atac_cis, atac_cis.fold0.seed1.predictions.h5]
     dataset     // dataset.h5
+    leakage     // leakage.tsv: what test and training share
+    nearest     // nearest.tsv: what in training is most similar to each sample or gene that is tested
     shown       // {histories, attributions, peak_stats, read_stats, expression_stats, cohort}: what else the report shows, each a channel of files
     parameters  // {folds: 5, …}
     seed        // of the bootstrap
@@ -137,9 +165,9 @@ workflow EVALUATION {
     gathered = predictions.groupTuple().map { family, files -> [family, files.toSorted { file -> file.name }] }
     combined = COMBINE(gathered, codeFingerprint(['combine.py']))
     families = sortedFiles(combined.h5)
-    scored = EVALUATE(families.filter { files -> files }, dataset, seed, codeFingerprint(['evaluate.py']))
+    scored = EVALUATE(families.filter { files -> files }, dataset, nearest, seed, codeFingerprint(['evaluate.py']))
     page = REPORT(
-        scored.scores.combine(scored.samples).combine(scored.genes).combine(scored.leakage).ifEmpty([]),
+        scored.scores.combine(scored.samples).combine(scored.genes).combine(leakage).ifEmpty([]),
         families,
         sortedFiles(shown.histories),
         sortedFiles(shown.peak_stats),
@@ -152,10 +180,11 @@ workflow EVALUATION {
         WRITE_PARAMETERS(parameters),
         codeFingerprint(['report.py']),
     )
+    CHECK_TRAINED(families.filter { files -> files }, page, codeFingerprint(['check_trained.py']))
     report = page.mix(channel.empty())
     matrices = combined.h5.mix(combined.table)
-    scores = scored.scores.mix(channel.empty()) // a queue, as its end without an item breaks publishing on 25.04
-    tables = scored.samples.mix(scored.genes, scored.leakage)
+    scores = scored.scores.mix(scored.genes) // a queue, as its end without an item breaks publishing on 25.04
+    tables = scored.samples.mix(leakage, nearest)
 
     emit:
     matrices

@@ -4,18 +4,18 @@ include { codeFingerprint } from './code'
 
 // Train one family on one fold with one seed: dataset in, checkpoint and learning curve out.
 process TRAIN {
-    tag "${family} fold ${fold} seed ${seed}"
+    tag "${stem}"
     label 'torch'
     label 'gpu'
 
     input:
-    tuple val(family), val(preset), val(fold), val(seed), val(code)
+    tuple val(stem), val(family), val(preset), val(fold), val(seed), val(control), val(code)
     path dataset
     tuple val(device), val(precision)
 
     output:
-    tuple val(family), val(preset), val(fold), val(seed), path("${family}.fold${fold}.seed${seed}.pt"), emit: checkpoint
-    path "${family}.fold${fold}.seed${seed}.history.tsv", emit: history
+    tuple val(family), val(preset), val(fold), val(seed), val(control), path("${stem}.pt"), emit: checkpoint
+    path "${stem}.history.tsv", emit: history
     path 'task.json', topic: tasks
 
     script:
@@ -25,19 +25,20 @@ process TRAIN {
         --preset ${preset} \\
         --fold ${fold} \\
         --seed ${seed} \\
+        --control '${control}' \\
         --device ${device} \\
         --precision ${precision} \\
         --threads ${task.cpus} \\
         --dataset ${dataset} \\
         --code ${code} \\
         --task-out task.json \\
-        --history-out ${family}.fold${fold}.seed${seed}.history.tsv \\
-        --out ${family}.fold${fold}.seed${seed}.pt
+        --history-out ${stem}.history.tsv \\
+        --out ${stem}.pt
     """
 
     stub:
     """
-    touch ${family}.fold${fold}.seed${seed}.pt ${family}.fold${fold}.seed${seed}.history.tsv task.json
+    touch ${stem}.pt ${stem}.history.tsv task.json
     """
 }
 
@@ -145,31 +146,38 @@ workflow MODELS {
     take:
     dataset // dataset.h5
     folds   // 0, 1, 2 …
-    options // {families: [[family, preset], …], seeds, device, precision, attribution_genes}
+    options // {families: [[family, preset], …], seeds, shuffled_control, device, precision, attribution_genes}
     seed    // of the first network
 
     main:
     arithmetic = [options.device, options.precision]
     seeds = (0..<options.seeds).collect { number -> seed + number }
     fits = folds.combine(channel.fromList(options.families)) // [0, atac_cis, default]
-    runs = fits.combine(channel.fromList(seeds)) // [0, atac_cis, default, 1]
-    trained = TRAIN(runs.map { fold, family, preset, number -> [family, preset, fold, number, codeOf('train.py', family)] }, dataset, arithmetic)
+    controls = fits.combine(channel.fromList(options.shuffled_control ? [[seed, 'shuffled']] : []))
+    runs = fits.combine(channel.fromList(seeds)).map { run -> run + '' }.mix(controls) // [0, atac_cis, default, 1, ''], the last: no control
+    trained = TRAIN(runs.map { fold, family, preset, number, control -> [stemOf(family, fold, number, control), family, preset, fold, number, control, codeOf('train.py', family)] }, dataset, arithmetic)
     fitted = FIT_BASELINES(fits.map { fold, family, preset -> [family, preset, fold, codeOf('fit_baselines.py', family)] }, dataset)
-    checkpoints = trained.checkpoint // [atac_cis, default, 0, 1, atac_cis.fold0.seed1.pt]
-    index = checkpoints.map { row -> row.init().join(',') + ',' + row.last().name }.collectFile(name: 'checkpoints.csv', seed: 'family,preset,fold,seed,checkpoint', newLine: true, sort: true)
-    networks = checkpoints.map { family, _preset, _fold, _seed, checkpoint -> [family, 'checkpoint', checkpoint] }
-    predictors = networks.mix(fitted.baselines.map { family, baselines -> [family, 'baselines', baselines] })
+    networks = trained.checkpoint // [atac_cis, default, 0, 1, '', atac_cis.fold0.seed1.pt]
+    checkpoints = networks.filter { _family, _preset, _fold, _seed, control, _checkpoint -> !control }
+    index = checkpoints.map { family, preset, fold, number, _control, path -> [family, preset, fold, number, path.name].join(',') }
+        .collectFile(name: 'checkpoints.csv', seed: 'family,preset,fold,seed,checkpoint', newLine: true, sort: true)
+    predictors = networks.map { row -> [row[0], 'checkpoint', row[5]] }.mix(fitted.baselines.map { family, baselines -> [family, 'baselines', baselines] })
     predictions = PREDICT(predictors.map { family, kind, file -> [family, kind, file, codeOf('predict.py', family)] }, dataset, arithmetic).predictions
-    explained = networks.filter { options.attribution_genes > 0 }.map { family, _kind, checkpoint -> [options.attribution_genes, checkpoint, codeOf('attribute.py', family)] }
+    explained = checkpoints.filter { options.attribution_genes > 0 }.map { row -> [options.attribution_genes, row[5], codeOf('attribute.py', row[0])] }
     attributions = ATTRIBUTE(explained, dataset, options.device).attribution
-    histories = trained.history
-    files = checkpoints.map { row -> row.last() }.mix(index)
+    histories = trained.history.filter { path -> !path.name.contains('.shuffled.') }
+    files = checkpoints.map { row -> row[5] }.mix(index)
 
     emit:
     files
     histories
     predictions // [atac_cis, atac_cis.fold0.seed1.predictions.h5]
     attributions
+}
+
+// Return the name that all files of one training begin with.
+def stemOf(family, fold, seed, control) {
+    "${family}.fold${fold}.seed${seed}${control ? ".${control}" : ''}"
 }
 
 // Return the fingerprint of a script as it runs one family.

@@ -16,9 +16,10 @@ def checkParameters(params) {
         System.exit(0)
     }
     def wrong = (rules - [help: rules.help]).collectEntries { name, rule -> [name, wrongValue(name, values[name], rule)] }
-    def sheet = values.samples && !wrong.samples ? readSamplesheet(asFile(values.samples)) : [samples: [], problems: []]
+    def sheet = values.samples && !wrong.samples ? readSamplesheet(asFile(values.samples)) : [samples: [], problems: [], ignored: []]
     def families = wrong.families ? [] : unknownFamilies(values.families)
-    stopOn(unknownNames(params.keySet(), rules) + wrong.values().flatten() + withoutEffect(values, rules) + (wrong.samples ? [] : wrongSources(values, sheet)) + families + sheet.problems)
+    stopOn(unknownNames(params.keySet(), rules) + wrong.values().flatten() + withoutEffect(values, rules) + wrongFolds(values) + (wrong.samples ? [] : wrongSources(values, sheet)) + families + sheet.problems)
+    notes(values, sheet).each { line -> log.warn(line) }
     def opened = rules.collectEntries { name, rule -> [name, openFiles(values[name], rule.format)] } + [samples: sheet.samples, families: values.families == 'none' ? [] : splitFamilies(values.families)]
     def shown = values.findAll { name, value -> value != null && !(name in ['outdir', 'help', 'version']) }
     groups.collectEntries { key, group -> [key, opened.subMap(group.properties.keySet())] } + [shown: shown]
@@ -83,7 +84,18 @@ def wrongValue(name, value, rule) {
 def withoutEffect(values, rules) {
     def given = workflow.commandLine.tokenize(' ').collect { word -> word.replaceFirst('=.*', '') }
     def idle = rules.findAll { name, rule -> rule.used_with && "--${name}".toString() in given && !rule.used_with.any { other -> values[other] } }
-    idle.collect { name, rule -> "--${name}: has no effect without --${rule.used_with.join(' or --')}${values.dataset ? ': a dataset keeps what it was made with' : ''}" }
+    def counts = ['folds', 'gene_folds'].findAll { name -> "--${name}".toString() in given && values.fold_table }
+    idle.collect { name, rule -> "--${name}: has no effect without --${rule.used_with.join(' or --')}${values.dataset ? ': a dataset keeps what it was made with' : ''}" } +
+        counts.collect { name -> "--${name}: has no effect beside --fold_table, which has its own folds" }
+}
+
+// Return what cannot be held out: paralogs that nothing tells of, and two axes of one table.
+def wrongFolds(values) {
+    def untold = values.samples && !values.fasta && !values.paralogs
+    [
+        untold && values.hold_out != 'samples' && values.gene_groups =~ 'paralogs' ? "--gene_groups ${values.gene_groups}: which genes are paralogs is not known; give --paralogs, or --fasta, whose promoters are compared" : null,
+        values.fold_table && values.hold_out == 'both' ? '--hold_out both: a --fold_table splits samples or genes; give --hold_out samples or --hold_out genes' : null,
+    ].findAll()
 }
 
 // Return what is wrong with the way in: exactly one of samplesheet, dataset and simulation, and with a samplesheet all that it needs.
@@ -98,6 +110,16 @@ def wrongSources(values, sheet) {
         return ["--${given.join(', --')}: give only one of files, --dataset and --simulate"]
     }
     ways == ['samples'] && !sheet.problems ? wrongFiles(values, sheet.samples) : []
+}
+
+// Return what a user should know of a samplesheet that is not wrong.
+def notes(values, sheet) {
+    def groups = (values.group_by ?: '').tokenize(',').findAll { column -> sheet.samples.every { row -> row.containsKey(column) } }
+    def empty = sheet.samples && groups && sheet.samples.every { row -> groups.every { column -> !row[column] } }
+    [
+        sheet.ignored ? "${asFile(values.samples).name}: columns that mean nothing here are passed over: ${sheet.ignored.join(', ')}" : null,
+        empty && values.families != 'none' ? "${asFile(values.samples).name}: no sample has a ${groups.join(', ')}: samples that belong together may be split between training and test" : null,
+    ].findAll()
 }
 
 // Return what is lacking or too much beside a samplesheet.
@@ -123,15 +145,26 @@ def oneOf(values, names, what) {
     given.size() == 1 ? null : "--${names.join(given ? ', --' : ' or --')}: ${given ? 'give only one of them' : 'is needed'}; it says ${what}"
 }
 
-// Return a line for each family that has no file, and for one that is named twice.
+// Return {family: [preset, …]} of the families' files.
+def knownFamilies() {
+    file("${projectDir}/bin/exprcast/families/[a-z]*.py").toSorted { path -> path.baseName }.collectEntries { path ->
+        def block = path.getText('UTF-8').find(/(?ms)^PRESETS = \{.*?^(?=[^\s}]|\z)/)
+        [path.baseName, block.findAll(/"(\w+)": *\{/) { _all, preset -> preset }]
+    }
+}
+
+// Return a line for each family that has no file or no such preset, and for one that is named twice.
 def unknownFamilies(families) {
-    def names = splitFamilies(families).collect { name, _preset -> name }
-    def known = file("${projectDir}/bin/exprcast/families/[a-z]*.py").collect { path -> path.baseName }.toSorted()
+    def chosen = splitFamilies(families)
+    def names = chosen.collect { name, _preset -> name }
+    def known = knownFamilies()
     if (names == ['none']) {
         return []
     }
-    def unknown = names.unique(false).findAll { name -> !(name in known) }.collect { name -> "--families ${name}: there is no such family; choose from ${known.join(', ')}, or none" }
-    unknown + names.countBy { name -> name }.findAll { _name, count -> count > 1 }.keySet().collect { name -> "--families ${name}: named twice; one preset of a family fits in a run" }
+    def unknown = names.unique(false).findAll { name -> !known.containsKey(name) }.collect { name -> "--families ${name}: there is no such family; choose from ${known.keySet().join(', ')}, or none" }
+    def presets = chosen.findAll { name, preset -> known.containsKey(name) && !(preset in known[name]) }
+        .collect { name, preset -> "--families ${name}:${preset}: ${name} has no preset ${preset}; choose from ${known[name].join(', ')}" }
+    unknown + presets + names.countBy { name -> name }.findAll { _name, count -> count > 1 }.keySet().collect { name -> "--families ${name}: named twice; one preset of a family fits in a run" }
 }
 
 // Return [[family, preset], …] of 'atac_cis:quick,xpresso'.
@@ -183,6 +216,7 @@ def helpOn(given, rules) {
         value: rule['enum'] ? possibleValues(rule) : [kinds[rule.format] ?: nouns[rule.type], possibleValues(rule)].findAll().join(', '),
         'default': rule.default == null ? 'none' : rule.default,
         example: rule.examples ? "--${name} ${rule.examples[0]}" : null,
+        families: name == 'families' ? knownFamilies().collect { family, presets -> "${family} (${presets.collect { preset -> "${family}:${preset}" }.join(', ')})" }.join('; ') : null,
         'with': rule.used_with ? "--${rule.used_with.join(' or --')}" : null,
     ].findAll { _fact, text -> text != null }
     (["--${name}: ${rule.description}", rule.help_text].findAll() + facts.collect { fact, text -> "  ${fact.padRight(8)} ${text}" }).join('\n')
@@ -210,7 +244,7 @@ def failedLines(report, message) {
         failed: task.find() ? task.group(1) : null,
         meaning: task.find(0) ? exitMeaning(workflow.exitStatus) : null,
         'work folder': folder.find() ? "${folder.group(1)} (.command.sh is what ran, .command.err what it said)" : null,
-        'to go on': task.find(0) ? "${workflow.commandLine}${workflow.resume ? '' : ' -resume'}" : null,
+        'to go on': task.find(0) ? "${workflow.exitStatus == 1 ? 'mend that, then ' : ''}${workflow.commandLine.trim()}${workflow.resume ? '' : ' -resume'}" : null,
     ].findAll { _fact, text -> text }
     ([""] + facts.collect { fact, text -> "${fact.padRight(12)} ${text}" } + lines.takeRight(1)).join('\n')
 }

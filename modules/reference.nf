@@ -101,12 +101,41 @@ process EXTRACT_PROMOTERS {
     """
 }
 
+// Find the genes that are alike: by a table of paralogs, by their promoters, or both.
+process GROUP_PARALOGS {
+    label 'table'
+
+    input:
+    tuple path(genes), path(promoters, arity: '0..*'), path(paralogs, arity: '0..*', stageAs: 'input/*')
+    val code
+
+    output:
+    path 'paralogs.tsv', emit: groups
+    path 'similar_promoters.tsv', emit: pairs
+    path 'task.json', topic: tasks
+
+    script:
+    """
+    group_paralogs.py \\
+        --genes ${genes} ${promoters.collect { path -> "--promoters ${path}" }.join(' ')} ${paralogs.collect { path -> "--paralogs ${path}" }.join(' ')} \\
+        --code ${code} \\
+        --task-out task.json \\
+        --similar-out similar_promoters.tsv \\
+        --out paralogs.tsv
+    """
+
+    stub:
+    """
+    touch paralogs.tsv similar_promoters.tsv task.json
+    """
+}
+
 workflow REFERENCE {
     take:
     genes       // a GTF or a table of genes, or nothing
     fasta       // a genome, or nothing
     given_sizes // chromosome sizes where there is no genome, or nothing
-    options     // {assembly, upstream_bp, downstream_bp}
+    options     // {assembly, upstream_bp, downstream_bp, paralogs: a table or null}
 
     main:
     indexed = INDEX_GENOME(fasta, codeFingerprint(['index_genome.py']))
@@ -115,14 +144,21 @@ workflow REFERENCE {
     window = [options.upstream_bp, options.downstream_bp]
     cut = EXTRACT_PROMOTERS(indexed.genome, made.genes, made.tss, window, codeFingerprint(['extract_promoters.py']))
     tables = made.genes.combine(made.tss).combine(chrom_sizes) // [genes.tsv, tss.tsv, chrom.sizes]
+    known = options.paralogs ? [options.paralogs] : []
+    compared = made.genes.combine(cut.promoters.toList().map { files -> [files] }) // [genes.tsv, [promoters.fa.gz] or []]
+    alike = GROUP_PARALOGS(
+        compared.filter { _genes, files -> files || known }.map { file, files -> [file, files, known] },
+        codeFingerprint(['group_paralogs.py']),
+    )
     transcripts = made.transcripts
-    promoters = cut.promoters
-    files = made.genes.mix(made.tss, made.transcripts, indexed.chrom_sizes, cut.promoters)
+    features = cut.promoters.map { file -> ['promoters/sequence', file] } // keys of the dataset and their files
+        .mix(alike.groups.map { file -> ['genes/paralog_group', file] }, alike.pairs.map { file -> ['similarity/gene', file] })
+    files = made.genes.mix(made.tss, made.transcripts, indexed.chrom_sizes, cut.promoters, alike.groups, alike.pairs)
 
     emit:
     chrom_sizes
     tables
     transcripts
-    promoters
+    features
     files
 }

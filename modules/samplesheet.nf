@@ -1,12 +1,16 @@
 // Reading a samplesheet: one row a sample, or several where a sample was sequenced in several lanes. And what all checks of input share.
 // This file includes no other: 25.04's strict parser cannot include a file twice that does.
 
-// Return {samples, problems} of a samplesheet: CSV, TSV or semicolons, with or without byte order mark, Windows line ends and quotes.
-// A sample is a map of its columns, sorted by sample: texts, paths or null for peaks and signal, lists of paths for reads_1 and reads_2.
+// Return {samples, problems, ignored} of a samplesheet: CSV, TSV or semicolons, with or without byte order mark, Windows line ends and
+// quotes; ignored are the columns that mean nothing here. A sample is a map of its columns, sorted by sample: texts, paths or null for peaks and signal, lists of paths for reads_1 and reads_2.
 def readSamplesheet(path) {
+    def unreadable = wrongText(path)
+    if (unreadable) {
+        return [samples: [], problems: ["${path.name}: ${unreadable}"], ignored: []]
+    }
     def lines = path.getText('UTF-8').replaceFirst('^\uFEFF', '').readLines().withIndex(1).findAll { line, _number -> line.trim() }
     if (lines.size() < 2) {
-        return [samples: [], problems: ["${path.name}: no samples; a header and one line a sample are needed"]]
+        return [samples: [], problems: ["${path.name}: no samples; a header and one line a sample are needed"], ignored: []]
     }
     def separator = ['\t', ';', ','].max { mark -> lines[0][0].count(mark) }
     def header = splitLine(lines[0][0], separator).collect { name -> name.toLowerCase().replaceAll('[ -]', '_') }
@@ -15,11 +19,24 @@ def readSamplesheet(path) {
         .collect { number, row -> "${path.name} line ${number}: ${row.size()} cells where the header has ${header.size()}" } +
         cells.findAll { _number, row -> row.any { cell -> cell =~ /\p{Cntrl}/ } }.collect { number, _row -> "${path.name} line ${number}: control characters in a cell" }
     if (problems) {
-        return [samples: [], problems: problems]
+        return [samples: [], problems: problems, ignored: []]
     }
     def rows = cells.collect { number, row -> [line: number] + sheetRow([header, row].transpose().collectEntries(), path.parent) }
     def wrong = rows.collectMany { row -> wrongRow(path.name, row, header) } + someSignals(path.name, rows) + wrongLanes(path.name, rows) + repeatedReads(path.name, rows)
-    [samples: wrong ? [] : joinLanes(rows), problems: wrong]
+    [samples: wrong ? [] : joinLanes(rows), problems: wrong, ignored: header - sheetColumns()]
+}
+
+// Return why a file is no text that can be read, or null.
+def wrongText(path) {
+    def start = path.withInputStream { stream -> stream.readNBytes(2) }.encodeHex().toString()
+    def kinds = ['504b': 'this is an Excel workbook (or another ZIP file); save it as CSV (UTF-8)', '1f8b': 'this is gzip; give plain text', fffe: 'this is UTF-16; save it as CSV (UTF-8)', feff: 'this is UTF-16; save it as CSV (UTF-8)']
+    try {
+        path.getText('UTF-8')
+        kinds[start]
+    }
+    catch (java.nio.charset.CharacterCodingException _problem) {
+        kinds[start] ?: 'this is not UTF-8 text; save it as CSV (UTF-8)'
+    }
 }
 
 // Return the cells of one line, without quotes and outer blanks.
@@ -41,6 +58,11 @@ def sheetColumns() {
     ['sample', 'donor', 'biosample', 'replicate_group', 'batch', 'reads_1', 'reads_2', 'strandedness', 'fragment_mean', 'fragment_sd', 'peaks', 'signal']
 }
 
+// Return what other pipelines and public tables call our columns.
+def otherNames() {
+    [fastq_1: 'reads_1', fastq_2: 'reads_2', strand: 'strandedness', id: 'sample', sample_id: 'sample', patient: 'donor', individual: 'donor', subject: 'donor', cell_type: 'biosample', tissue: 'biosample', cell_line: 'biosample', biosample_term: 'biosample', bed: 'peaks', bigwig: 'signal']
+}
+
 def fileColumns() {
     ['reads_1', 'reads_2', 'peaks', 'signal']
 }
@@ -49,10 +71,11 @@ def fileColumns() {
 def wrongHeader(name, header) {
     def lacking = ['sample'] - header
     def twice = header.countBy { column -> column }.findAll { _column, count -> count > 1 }.keySet()
-    def misspelt = header.findAll { column -> !(column in sheetColumns()) && suggestion(column, sheetColumns() - header, '') }
+    def others = otherNames().findAll { _other, column -> !(column in header) }
+    def misspelt = header.findAll { column -> !(column in sheetColumns()) && (others[column] || suggestion(column, sheetColumns() - header, '')) }
     lacking.collect { column -> "${name}: no column ${column}; the header has ${header.join(', ')}" } +
         twice.collect { column -> "${name}: column ${column} occurs twice" } +
-        misspelt.collect { column -> "${name}: column ${column} is not known${suggestion(column, sheetColumns() - header, '')}" } +
+        misspelt.collect { column -> "${name}: column ${column} is not known${others[column] ? "; here it is called ${others[column]}" : suggestion(column, sheetColumns() - header, '')}" } +
         (lacking || misspelt || ('peaks' in header) || ('reads_1' in header) ? [] : ["${name}: no column peaks or reads_1; the header has ${header.join(', ')}"])
 }
 

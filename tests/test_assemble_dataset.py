@@ -14,8 +14,8 @@ SAMPLES = ["A_1", "A_2", "B_1", "C_1", "D_1"]
 GENES = ["ENSG00000000001", "ENSG00000000002", "ENSG00000000003", "ENSG00000000004"]
 
 
-def write_inputs(folder, reverse=False):
-    """Five samples, four genes, one open bin a sample: bin number = sample's place."""
+def write_inputs(folder, reverse=False, genes=GENES):
+    """Five samples, four genes (on chr1 the first three), one open bin a sample: bin number = sample's place."""
     turn = slice(None, None, -1 if reverse else 1)
     write_table(
         folder / "samples.tsv", ["id", "donor", "biosample", "replicate_group", "batch"], [(s, s[0], "", s[0], "") for s in SAMPLES][turn]
@@ -24,12 +24,12 @@ def write_inputs(folder, reverse=False):
     write_table(
         folder / "genes.tsv",
         ["id", "symbol", "chrom", "strand", "biotype"],
-        [(g, f"g{i}", "chr1" if i < 3 else "chr2", "+", "NA") for i, g in enumerate(GENES)],
+        [(g, f"g{i}", "chr1" if i < 3 else "chr2", "+", "NA") for i, g in enumerate(genes)],
     )
-    write_table(folder / "tss.tsv", ["gene", "position", "source"], [(g, 100 * (i + 1), "t") for i, g in enumerate(GENES)])
-    values = np.arange(20.0).reshape(4, 5) + 1
+    write_table(folder / "tss.tsv", ["gene", "position", "source"], [(g, 100 * (i + 1), "t") for i, g in enumerate(genes)])
+    values = np.arange(5.0 * len(genes)).reshape(-1, 5) + 1
     values[2, 1] = np.nan
-    versions = [f"{gene}.{i + 7}" for i, gene in enumerate(GENES)]
+    versions = [f"{gene}.{i + 7}" for i, gene in enumerate(genes)]
     write_matrix(folder / "expression.tsv", Matrix({"unit": "tpm"}, "gene", versions[turn], SAMPLES[turn], values[turn, turn]))
     for i, sample in enumerate(SAMPLES):
         arrays = {"chromosomes": np.array(["chr1", "chr2"]), "sizes": np.array([2000, 1000]), "bin_bp": np.int64(200)}
@@ -146,8 +146,73 @@ def test_empty_sample_is_refused_with_both_numbers(tmp_path):
 
 
 def test_grouping_column_is_checked(tmp_path):
-    with pytest.raises(InputError, match="--group_by tissue: choose from replicate_group, donor, biosample"):
-        assemble(write_inputs(tmp_path), "--group-by", "tissue")
+    for given in ("tissue", "donor,random"):
+        with pytest.raises(
+            InputError, match=f"--group_by {given.removeprefix('donor,')}: choose from replicate_group, donor, biosample, or random alone"
+        ):
+            assemble(write_inputs(tmp_path), "--group-by", given)
+
+
+def scheme_of(dataset):
+    attributes = dataset.file["folds/sample_role"].attrs
+    return attributes["scheme"], attributes["promised"]
+
+
+def test_the_scheme_and_its_promises_are_written(tmp_path):
+    write_inputs(tmp_path)
+    values = "samples:peaks,samples:expression"
+    assert scheme_of(assemble(tmp_path, "--group-by", "donor,replicate_group")) == (
+        "samples; samples by donor+replicate_group",
+        f"samples:donor,samples:replicate_group,{values}",
+    )
+
+
+def test_a_random_split_separates_replicates_and_is_warned_of(tmp_path, caplog):
+    dataset = assemble(write_inputs(tmp_path), "--group-by", "random")
+    assert scheme_of(dataset) == ("samples; samples at random", "samples:peaks,samples:expression")
+    assert len(dataset.sample_role) == 5 and (dataset.sample_role[:, 0] != dataset.sample_role[:, 1]).any()
+    assert "warning: a random split: test and training may share donors, replicates or paralogs" in caplog.text
+
+
+def write_kin(folder):
+    """Genes 1 and 4 are paralogs, on two chromosomes; 9 is no gene of the dataset."""
+    write_table(folder / "paralogs.tsv", ["gene", "group"], [(GENES[0], GENES[0]), (GENES[3], GENES[0]), ("ENSG00000000009", "x")])
+    rows = [(GENES[3], GENES[0], 0.5), (GENES[1], "ENSG00000000009", 0.9), (GENES[1], GENES[2], 0.0625)]
+    write_table(folder / "similar.tsv", ["gene", "other", "containment"], rows)
+    return ("--table", "genes/paralog_group", folder / "paralogs.tsv", "--table", "similarity/gene", folder / "similar.tsv")
+
+
+def test_paralogs_and_pairs_are_joined_by_id(tmp_path):
+    dataset = assemble(write_inputs(tmp_path), *write_kin(tmp_path))
+    assert dataset.text("genes/paralog_group") == [GENES[0], "", "", GENES[0]]
+    pairs = [dataset.array(f"similarity/{name}").tolist() for name in ("gene", "other", "containment")]
+    assert pairs == [[0, 1], [3, 2], [0.5, 0.0625]], "by place in the dataset, the first before the other"
+    assert not assemble(tmp_path).has("genes/paralog_group")
+
+
+def test_no_pair_at_all_is_written_as_none(tmp_path):
+    words = write_kin(write_inputs(tmp_path))
+    write_table(tmp_path / "similar.tsv", ["gene", "other", "containment"], [])
+    write_table(tmp_path / "paralogs.tsv", ["gene", "group"], [])
+    dataset = assemble(tmp_path, *words)
+    assert len(dataset.array("similarity/gene")) == 0 and dataset.text("genes/paralog_group") == [""] * 4
+
+
+def test_paralogs_are_held_out_together(tmp_path):
+    write_inputs(tmp_path, genes=[*GENES, "ENSG00000000005", "ENSG00000000006"])
+    dataset = assemble(tmp_path, *write_kin(tmp_path), "--hold-out", "genes", "--gene-groups", "paralogs")
+    assert scheme_of(dataset) == ("genes; genes by paralogs", "genes:paralog_group")
+    assert (dataset.gene_role[:, 0] == dataset.gene_role[:, 3]).all() and len(dataset.gene_role) == 5
+    with pytest.raises(InputError, match="--gene_groups paralogs: which genes are paralogs is not known"):
+        assemble(tmp_path, "--hold-out", "genes", "--gene-groups", "paralogs")
+
+
+def test_a_table_of_folds_is_taken(tmp_path):
+    write_inputs(tmp_path)
+    (tmp_path / "mine.csv").write_text("sample,fold_1,fold_2\nA_1,train,test\nA_2,train,train\nB_1,valid,train\nC_1,test,valid\n")
+    dataset = assemble(tmp_path, "--fold-table", tmp_path / "mine.csv", "--group-by", "donor")
+    assert dataset.sample_role.tolist() == [[0, 0, 1, 2, 3], [2, 0, 0, 1, 3]] and not dataset.gene_role.any()
+    assert scheme_of(dataset) == ("samples; samples by the table mine.csv", "samples:donor,samples:peaks,samples:expression")
 
 
 def test_unknown_table_key(tmp_path):

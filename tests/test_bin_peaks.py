@@ -238,7 +238,7 @@ def test_an_id_that_is_no_file_name_is_refused(tmp_path, sample):
 @pytest.mark.parametrize("width", [0, -5])
 def test_a_bin_has_a_width(tmp_path, width):
     line = refused(tmp_path, "chr1\t0\t5\n", f"--bin-bp={width}")
-    assert f"--bin-bp {width}: a bin has at least one base" in line
+    assert f"--bin_bp {width}: a bin has at least one base" in line
 
 
 def test_too_many_bins_for_int32_are_refused(tmp_path):

@@ -109,7 +109,7 @@ def test_the_result_can_be_collected_again_in_its_own_unit_only(tmp_path):
     assert run_on(tmp_path / "again", [tmp_path / "out.tsv.gz"], "tpm").returncode == 0
     (tmp_path / "other").mkdir()
     line = error_of(tmp_path / "other", run_on(tmp_path / "other", [tmp_path / "out.tsv.gz"], "cpm"))
-    assert "out.tsv.gz says #unit=tpm, --unit says cpm; name the table's own unit" in line
+    assert "out.tsv.gz says #unit=tpm, --expression_unit says cpm; name the table's own unit" in line
 
 
 def test_tpm_of_a_part_of_the_genes_is_a_warning(tmp_path):
@@ -124,7 +124,7 @@ DUPLICATES = "id\ts1\ts2\nb\t5\t6\na\t1\t10\n\na\t3\tNA\n"
 def test_a_repeated_gene_is_refused_with_both_lines_or_added_up(tmp_path):
     line = refused(tmp_path, {"a.tsv": DUPLICATES}, "counts")
     assert "a.tsv: gene a is on lines 3 and 5; 1 rows repeat an earlier id" in line
-    assert "add them up with --duplicate-genes sum" in line
+    assert "add them up with --duplicate_genes sum" in line
     matrix = collected(tmp_path, {"a.tsv": DUPLICATES}, "counts", "--duplicate-genes", "sum")
     assert matrix.rows == ["b", "a"]
     np.testing.assert_allclose(matrix.values, [[5e6 / 9, 6e6 / 16], [4e6 / 9, np.nan]])  # a part missing: all missing
@@ -143,13 +143,13 @@ FAULTS = {
     "whole": (
         "id\ts1\ts2\na\t30000000\t1\nb\t7123456\t2\n",
         "tpm",
-        "a.tsv: these look like counts, not TPM: column s1 sums to 37,123,456, all values are whole; say --unit counts",
+        "a.tsv: these look like counts, not TPM: column s1 sums to 37,123,456, all values are whole; say --expression_unit counts",
     ),
-    "small counts": ("id\ts1\na\t3\nb\t4\n", "tpm", "column s1 sums to 7, all values are whole; say --unit counts"),
+    "small counts": ("id\ts1\na\t3\nb\t4\n", "tpm", "column s1 sums to 7, all values are whole; say --expression_unit counts"),
     "over a million": (
         "id\ts1\ts2\na\t999999.5\t1020000.5\n",
         "tpm",
-        "these look like counts, not TPM: column s2 sums to 1,020,000; say --unit counts",
+        "these look like counts, not TPM: column s2 sums to 1,020,000; say --expression_unit counts",
     ),
     "cpm": ("id\ts1\na\t1500000.5\n", "cpm", "these look like counts, not CPM: column s1 sums to 1,500,000"),
     "rpkm": ("id\ts1\na\t12\nb\t900\n", "rpkm", "these look like counts, not RPKM: column s1 sums to 912"),
@@ -217,7 +217,7 @@ GENES = "Gene stable ID\tChromosome\nENSG00000000003.2\t1\nENSG00000000001\t1\nE
 def test_a_matrix_without_ids_needs_the_table_of_its_columns(tmp_path):
     line = refused(tmp_path, {"lines.csv": WITHOUT_IDS}, "tpm")
     assert "lines.csv has no gene and sample ids" in line
-    assert "give the gene table of exactly its columns with --column-genes" in line
+    assert "give the gene table of exactly its columns with --expression_columns" in line
     texts = {"lines.csv": WITHOUT_IDS, "genes.tsv": GENES}
     matrix = collected(tmp_path, texts, "tpm", "--column-genes", tmp_path / "genes.tsv")
     assert matrix.rows == ["ENSG00000000003", "ENSG00000000001", "ENSG00000000002"]
@@ -239,7 +239,7 @@ def test_a_gene_table_of_other_columns_is_refused(tmp_path, genes, message):
 
 def test_column_genes_are_for_tables_without_ids(tmp_path):
     line = refused(tmp_path, {"a.tsv": A, "genes.tsv": GENES}, "tpm", "--column-genes", tmp_path / "genes.tsv")
-    assert "--column-genes genes.tsv: every table has ids of its own; leave the option out" in line
+    assert "--expression_columns genes.tsv: every table has ids of its own; leave the option out" in line
 
 
 def two_cohorts(folder: Path, shuffle: bool, spread: float = 2.0) -> list[Path]:
@@ -295,3 +295,15 @@ def test_real_tissues_and_lines_do_not_have_the_same_columns(tmp_path):
     matrix = read_matrix(tmp_path / "out.tsv.gz")
     assert matrix.rows[0] == "ENSG00000279928"
     assert matrix.columns == [f"exp_output_lines_{n}" for n in range(1, 11)]
+
+
+def test_only_the_samples_of_the_sheet_are_kept(tmp_path):
+    (tmp_path / "samples.tsv").write_text("id\tdonor\ns3\t\ns1\t\n")
+    matrix = collected(tmp_path, {"a.tsv": A, "b.tsv": B}, "tpm", "--samples", tmp_path / "samples.tsv")
+    assert matrix.columns == ["s1", "s3"] and set(stats(tmp_path)) == {"s1", "s3"}
+
+
+def test_a_sample_that_no_table_has_is_named_with_the_names_there_are(tmp_path):
+    (tmp_path / "samples.tsv").write_text("id\ns1\nBcell\n")
+    line = refused(tmp_path, {"a.tsv": A, "b.tsv": B}, "tpm", "--samples", tmp_path / "samples.tsv")
+    assert "no column for 1 of 2 samples: Bcell; the expression tables have s1, s2, s3; use the same names" in line

@@ -17,6 +17,7 @@ def test_what_was_written_is_read(tmp_path):
     bins, signal = dataset.open_bins(2)
     assert len(bins) == len(signal) == 9 and (np.diff(bins) > 0).all()
     assert not dataset.has("promoters/sequence")
+    assert dataset.promised == ["samples:replicate_group", "samples:donor", "samples:peaks", "samples:expression"]
 
 
 def edit(path, change):
@@ -34,6 +35,12 @@ def replace(key, values):
     return change
 
 
+def plant_pairs(file, gene, other):
+    for name, values in (("gene", gene), ("other", other)):
+        file[f"similarity/{name}"] = np.array(values, np.int32)
+    file["similarity/containment"] = np.ones(len(gene), np.float32)
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
@@ -44,6 +51,10 @@ def replace(key, values):
         (replace("expression/gene", np.zeros((8, 11), np.float32)), "expression/gene has 11 genes, other arrays have 12"),
         (replace("expression/gene", np.zeros(8, np.float32)), "expression/gene has 1 axes, not 2"),
         (lambda file: file["expression/gene"].attrs.pop("unit"), "expression/gene lacks its attribute unit"),
+        (lambda file: file["folds/sample_role"].attrs.pop("promised"), "folds/sample_role lacks its attribute promised"),
+        (lambda file: plant_pairs(file, [0, 3], [5, 3]), "similarity/gene holds values that are not possible"),
+        (lambda file: plant_pairs(file, [0], [12]), "similarity/gene holds values that are not possible"),
+        (lambda file: plant_pairs(file, [0, 1], [2]), "similarity/other has 1 pairs, other arrays have 2"),
         (lambda file: file["expression/gene"].attrs.update({"unit": "counts"}), "expression/gene holds values that are not possible"),
         (replace("folds/sample_role", np.full((4, 8), 7, np.uint8)), "folds/sample_role holds values"),
         (replace("tss/gene", np.full(12, 12, np.int32)), "tss/gene holds values"),

@@ -345,7 +345,7 @@ def test_kallisto_that_lacks_a_library_or_a_package_comes_from_the_wheel(tmp_pat
     script(
         cache / f"uv-{settings['uv_version']}" / "bin" / "uv",
         f"""
-        [ "$1 $2 ${{!#}}" = "pip install kb-python=={settings['kb_version']}" ]
+        [ "$1 $2 ${{!#}}" = "pip install kb-python=={settings["kb_version"]}" ]
         while [ "$1" != --target ]; do shift; done
         mkdir -p "$2/kb_python/bins/linux/kallisto"
         printf '#!/bin/sh\\necho kallisto, version of the wheel\\n' > "$2/kb_python/bins/linux/kallisto/kallisto"

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from exprcast.baselines import NAMES
+from exprcast.baselines import baseline_names
 from exprcast.checkpoint import load_checkpoint
 from exprcast.cli import InputError
-from exprcast.dataset import TEST, TRAIN, Dataset
-from exprcast.family import check_inputs, example_roles, load_family, make_config
+from exprcast.dataset import TEST, TRAIN, VALID, Dataset
+from exprcast.family import check_inputs, describe_methods, example_roles, load_family, make_config
 from exprcast.folds import train_rows
 from exprcast.metrics import pearson
+from exprcast.training import fit, make_fabric
 from tiny import run_script as run
 from tiny import tiny_dataset
 
@@ -50,6 +51,41 @@ def test_state_ignores_held_out_rows(name, folder, tmp_path):
     assert states[0].keys() == states[1].keys()
     for key, value in states[0].items():
         assert torch.equal(torch.nan_to_num(value), torch.nan_to_num(states[1][key])), key
+
+
+@every_family
+def test_weights_ignore_test_rows(name, folder, tmp_path):
+    family, dataset, config = load(name, folder, tmp_path)
+    roles = dataset.sample_role[0] if dataset.hold_out == "samples" else dataset.gene_role[0]
+    tested = np.flatnonzero(roles == TEST)
+
+    def permute(values, signal, halflife):
+        if dataset.hold_out == "samples":
+            values[tested], signal[tested] = values[tested[::-1]] * 3, signal[tested[::-1]] + 50
+        else:
+            values[:, tested], halflife[tested] = values[:, tested[::-1]] * 3, halflife[tested[::-1]] * 3
+
+    (tmp_path / "changed").mkdir()
+    other = Dataset(tiny_dataset(tmp_path / "changed/dataset.h5", hold_out=dataset.hold_out, change=permute))
+    fits = []
+    for one in (dataset, other):
+        examples = family.examples(one, config, family.prepare(one, train_rows(one, 0), config))
+        role = example_roles(family, one, 0)
+        fits.append(
+            fit(
+                family.Model, examples, *(np.flatnonzero(role == part) for part in (TRAIN, VALID)), config, 1, make_fabric("cpu", "32-true")
+            )
+        )
+    assert fits[0].status == "trained" and fits[0].history == fits[1].history
+    for key, value in fits[0].weights.items():
+        assert torch.equal(value, fits[1].weights[key]), key
+
+
+@every_family
+def test_the_methods_text_names_the_settings(name, folder):
+    family = load_family(name, folder)
+    text = describe_methods(family, make_config(family, "default", {"epochs": 77}))
+    assert "at most 77 epochs" in text and "{" not in text
 
 
 @every_family
@@ -112,23 +148,23 @@ def test_train_predict_attribute_combine_evaluate(name, folder, tmp_path):
         if fold == 1:
             break
     run("combine.py", "--predictions", *parts, "--table-out", tmp_path / "cells.tsv.gz", "--out", tmp_path / "predictions.h5")
-    tables = [word for kind in ("samples", "genes", "leakage") for word in (f"--{kind}-out", tmp_path / f"{kind}.tsv")]
+    tables = [word for kind in ("samples", "genes") for word in (f"--{kind}-out", tmp_path / f"{kind}.tsv")]
     run("evaluate.py", "--predictions", tmp_path / "predictions.h5", *data, *tables, "--out", tmp_path / "scores.tsv")
-    check_predictions(tmp_path / "predictions.h5", learned=folder is not None)
+    check_predictions(tmp_path / "predictions.h5", baseline_names(family.EXAMPLES), learned=folder is not None)
     with h5py.File(tmp_path / "attributions.h5") as file:
         assert file.attrs["completeness_error_max"] < 1e-2
         assert any(np.abs(shares[:]).sum() > 0 for shares in file["shares"].values())
     rows = [line.split("\t") for line in (tmp_path / "scores.tsv").read_text().splitlines()]
-    assert {row[1] for row in rows[1:]} == {"model", *NAMES}
+    assert {row[1] for row in rows[1:]} - {"replicate", "ceiling"} == {"model", *baseline_names(family.EXAMPLES)}
     assert load_checkpoint(tmp_path / f"{name}.fold0.pt")["columns"] == dataset.genes
 
 
-def check_predictions(path, learned):
+def check_predictions(path, names, learned):
     with h5py.File(path) as file:
         role, predicted, observed = file["role"][:], file["predicted"][:], file["observed"][:]
         assert not np.isnan(predicted[:, 0][role == TEST]).any()
         assert np.isnan(predicted[:, 0][role == TRAIN]).all()
-        for name in NAMES:
+        for name in names:
             assert not np.isnan(file[f"baselines/{name}"][:][role == TEST]).any(), name
         if learned:
             truth = np.broadcast_to(observed, role.shape)
@@ -147,7 +183,7 @@ def test_a_path_is_no_family():
 
 def test_incomplete_family_is_named(tmp_path):
     (tmp_path / "half.py").write_text("EXAMPLES = 'samples'\nINPUTS = ()\n")
-    with pytest.raises(TypeError, match="family half: lacks TARGET, UNITS, Config"):
+    with pytest.raises(TypeError, match="family half: lacks TARGET, UNITS, METHODS, Config"):
         load_family("half", tmp_path)
 
 

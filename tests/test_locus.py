@@ -44,7 +44,7 @@ def loci(folder: Path, *attributions: Path, change: object = None) -> list[Locus
             change(file)
     families = [read_predictions(write_predictions(folder / "toy.h5", SAMPLES))]
     shares = [read_shares(one) for one in attributions or (write_attributions(folder / "a.h5", 1),)]
-    return read_loci(Dataset(path), shares, families, {"toy": {"model": R_SAMPLE}})
+    return read_loci(Dataset(path), shares, families, {"toy": R_SAMPLE})
 
 
 def test_the_gene_with_the_highest_r_sample_is_shown_in_its_highest_and_lowest_sample(tmp_path):

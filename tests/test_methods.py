@@ -1,5 +1,6 @@
 """The methods text: what ran is named with its version and cited, what did not run is not."""
 
+import h5py
 import pytest
 
 from exprcast.dataset import Dataset
@@ -58,3 +59,19 @@ def test_models_are_told_with_the_numbers_of_the_run(tmp_path):
     ):
         assert said in text, said
     assert authors == ["Paszke", "Sundararajan", "Di"]
+
+
+@pytest.mark.parametrize(
+    "scheme, said",
+    [
+        ("samples; samples by donor+biosample", "for validation; samples that share a donor or biosample stayed together."),
+        ("genes; genes by paralogs", "for validation; genes that are paralogs or have similar promoters stayed together."),
+        ("samples; samples at random", "for validation. The samples were split at random."),
+        ("genes; genes by the table my_folds.csv", "for validation. The genes were split by the table my_folds.csv."),
+    ],
+)
+def test_the_split_is_told(tmp_path, scheme, said):
+    path = tiny_dataset(tmp_path / "dataset.h5", hold_out=scheme.split(";")[0])
+    with h5py.File(path, "a") as file:
+        file["folds/sample_role"].attrs["scheme"] = scheme
+    assert said in write_up(methods_section({}, TABLES, Dataset(path), [], [], 0))[0]

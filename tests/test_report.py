@@ -67,6 +67,9 @@ class Reader(HTMLParser):
         return words in " ".join(" ".join(self.text).split())
 
 
+LEAKAGE_COLUMNS = ("axis", "shared", "held_out", "promised", "folds", "members", "unknown", "names")
+
+
 def write_predictions(
     path: Path, ids: list[str], family: str = "toy", status: str = "trained", predicted: np.ndarray | None = None
 ) -> Path:
@@ -82,6 +85,7 @@ def write_predictions(
                 "format-version": 1,
                 "family": family,
                 "preset": "default",
+                "methods": "One linear layer of {nothing}.",
                 "axes": "samples×genes",
                 "unit": "log2(tpm + 1)",
             }
@@ -98,13 +102,18 @@ def write_predictions(
     return path
 
 
-def write_scores(path: Path, gain: tuple = BETTER, model: object = 0.71, family: str = "toy", gains: dict | None = None) -> None:
-    """Write r_gene_dev of model and rules, and the model's gain: `gain` over ridge, clearly better than the rest unless `gains` says else."""
+def write_scores(
+    path: Path, gain: tuple = BETTER, model: object = 0.71, family: str = "toy", gains: dict | None = None, more: tuple = ()
+) -> None:
+    """Write r_gene_dev of model and rules, and the model's gain: `gain` over ridge, clearly better than the rest unless `gains` says else.
+
+    `more` are rows (predictor, against, metric, scope, unit, value, low, high, n).
+    """
     values = {"model": model} | RULES
-    rows = [(family, name, "", "r_gene_dev", "pooled", value, "NA", "NA", 3) for name, value in values.items()]
+    rows = [(family, name, "", "r_gene_dev", "pooled", "groups", value, "NA", "NA", 8) for name, value in values.items()]
     over = {"mean": (0.7, 0.6, 0.8), "nearest": (0.6, 0.5, 0.7), "ridge": gain, "rule": (0.2, 0.1, 0.3)} | (gains or {})
-    rows += [(family, "model", name, "r_gene_dev", "pooled", *numbers, 3) for name, numbers in over.items()]
-    write_table(path, evaluate.SCORE_COLUMNS, rows)
+    rows += [(family, "model", name, "r_gene_dev", "pooled", "groups", *numbers, 8) for name, numbers in over.items()]
+    write_table(path, evaluate.SCORE_COLUMNS, [*rows, *((family, *row) for row in more)])
 
 
 def make_run(folder: Path, ids: list[str] = ("S1", "S2", "S3"), **more: object) -> Namespace:
@@ -116,13 +125,12 @@ def make_run(folder: Path, ids: list[str] = ("S1", "S2", "S3"), **more: object) 
         ["sample", "family", "predictor", "r_gene_dev"],
         [(one, "toy", name, 0.5) for one in ids for name in ("model", "ridge")],
     )
-    write_table(
-        folder / "genes.tsv",
-        ["gene", "family", "predictor", "r_sample"],
-        [(f"G{i}", "toy", name, 0.3) for i in range(6) for name in ("model", "ridge")],
-    )
-    leakage = [("samples", "donor", 1, 0, ""), ("genes", "chrom", 0, 0, "")]
-    write_table(folder / "leakage.tsv", ["axis", "shared", "promised", "folds_with_sharing", "names"], leakage)
+    genes = [
+        (f"G{i}", f"g{i}", "toy", 12, 1.5, "model" if i else "ridge", 0.8 + i / 100, 0.7, 0.9, 0.01 * i, 0.3 + i / 10, 0.2)
+        for i in range(6)
+    ]
+    write_table(folder / "genes.tsv", [*evaluate.GENE_COLUMNS, "r_model", "r_ridge"], genes)
+    write_table(folder / "leakage.tsv", LEAKAGE_COLUMNS, [("samples", "donor", 1, 1, 0, 0, 0, ""), ("genes", "chrom", 0, 0, 0, 0, 0, "")])
     (folder / "parameters.json").write_text('{"bin_bp": 200}')
     options = ["--predictions", write_predictions(folder / "toy.h5", list(ids), **predictions), "--out", folder / "report.html"]
     for name in ("scores", "samples", "genes", "leakage"):
@@ -173,12 +181,13 @@ def no_pictures(monkeypatch):
         (
             BETTER,
             "BETTER",
-            "toy predicts how expression differs between samples better than every simple rule (r_gene_dev 0.71; best rule, ridge: 0.55; gain 0.16, 95 % interval 0.14 to 0.18).",
+            "toy predicts how expression differs between samples better than every simple rule "
+            "(r_gene_dev 0.71; best rule, ridge: 0.55; gain 0.16, 95 % interval 0.14 to 0.18 over 8 groups of samples).",
         ),
         (
             WORSE,
             "WORSE",
-            "worse than the best simple rule (r_gene_dev 0.71; best rule, ridge: 0.55; gain −0.16, 95 % interval −0.18 to −0.14).",
+            "worse than the best simple rule (r_gene_dev 0.71; best rule, ridge: 0.55; gain −0.16, 95 % interval −0.18 to −0.14 over 8 groups of samples).",
         ),
         (UNDECIDED, "UNDECIDED", "is undecided: the interval of the gain holds 0"),
         ((-0.01, -0.04, 0.02), "UNDECIDED", "is undecided: the interval of the gain holds 0"),
@@ -217,17 +226,129 @@ def test_collapse_and_leakage_stand_in_red_below_the_verdict(tmp_path):
     options = make_run(tmp_path)
     assert not make_page(options).says("COLLAPSED")
     options = make_run(tmp_path, status="collapsed")
+    pairs = "CD4~CD8 (r 0.86),GMP~CMP (r 0.78)"
     write_table(
         options.leakage,
-        ["axis", "shared", "promised", "folds_with_sharing", "names"],
-        [("samples", "donor", 1, 1, "Ann"), ("genes", "chrom", 0, 1, "chr1")],
+        LEAKAGE_COLUMNS,
+        [
+            ("samples", "donor", 1, 0, 1, 1, 4, "Ann"),
+            ("samples", "biosample", 1, 1, 0, 0, 5, ""),
+            ("samples", "expression", 1, 1, 1, 2, 0, "S1=S2"),
+            ("samples", "twin", 1, 0, 1, 2, 0, pairs),
+            ("genes", "chrom", 0, 0, 1, 1, 0, "chr1"),
+        ],
     )
-    make_page(options)
+    page = make_page(options)
     red = re.findall(r'<p class="bad">(.*?)</p>', options.out.read_text())
     assert [words.split(":")[0] for words in red] == [
         "COLLAPSED in 1 of 2 trainings (fold 0 seed 2)",
-        "Test and training samples share a donor in 1 of 1 folds (Ann)",
+        "Test and training samples have the same donor in 1 of 1 folds (Ann)",
+        "Test and training samples have identical expression in 1 of 1 folds (S1=S2)",
+        "CD4 has a near-duplicate in training",
     ]
+    assert page.says("CD4 has a near-duplicate in training: CD8 (r 0.86); GMP has a near-duplicate in training: CMP (r 0.78). The scores")
+    assert page.says("samples: a near-duplicate only looked for 2 samples, in 1 of 1 folds CD4~CD8 (r 0.86), GMP~CMP (r 0.78)")
+    assert page.says("samples: the same biosample kept apart by the folds nothing not known of 5 samples –")
+    assert page.says("genes: the same chromosome – not held out chr1")
+
+
+def remarks(**columns: tuple) -> tuple:
+    """Return rows of scores.tsv for `more`: name=(predictor, metric, scope, value, low, high)."""
+    return tuple((predictor, "", metric, scope, "groups", *numbers, 8) for predictor, metric, scope, *numbers in columns.values())
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize(
+    "mse, dev, status, because",
+    [
+        ((0.9995, 1.0), (0.71, 0.6, 0.8), "trained", "their squared errors differ by less than 0.1 %."),
+        ((0.5, 1.0), (0.02, -0.01, 0.05), "trained", "the interval of its r_gene_dev holds 0 (95 % interval −0.010 to 0.050 over 8 groups of samples)."),
+        ((0.998, 1.0), (0.71, 0.6, 0.8), "trained", None),
+        ((0.9995, 1.0), (0.02, -0.01, 0.05), "collapsed", None),
+    ],
+)  # fmt: skip
+def test_no_better_than_the_mean_is_said_in_the_verdict(tmp_path, mse, dev, status, because):
+    own = ("model", "r_gene_dev", "pooled", *dev)
+    errors = {name: (name, "mse", "pooled", value, "NA", "NA") for name, value in zip(("model", "mean"), mse, strict=True)}
+    options = make_run(tmp_path, status=status, more=remarks(dev=own, **errors))
+    page = make_page(options)
+    verdict = re.search(r"<strong>.*?</p>", options.out.read_text(), re.DOTALL)[0]
+    assert ("no better than the training mean" in verdict) == (because is not None)
+    assert because is None or page.says(f"It is no better than the training mean: {because}")
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_score_without_twins_and_the_most_that_replicates_allow_stand_in_the_verdict(tmp_path):
+    assert not any(make_page(make_run(tmp_path)).says(words) for words in ("near-duplicates, ", "Replicates agree", "most that replicates"))
+    rows = remarks(
+        twins=("model", "r_gene_dev", "without twins", 0.61, 0.55, 0.65),
+        replicate=("replicate", "r_gene_dev", "pooled", 0.93, 0.92, 0.94),
+        ceiling=("ceiling", "r_gene_dev", "pooled", 0.964, 0.96, 0.97),
+    )
+    page = make_page(make_run(tmp_path, more=rows))
+    assert page.says("Without samples that have a near-duplicate in training its r_gene_dev is 0.61.")
+    assert page.says("r_gene_dev without near-duplicates, 95 % interval 0.55 to 0.65 over 8 groups of samples")
+    assert page.says("Replicates agree to r 0.93; the most that any prediction can reach is 0.96.")
+    assert page.says("the most that replicates allow 0.96")
+    assert page.says("toy, pooled, without samples that have a near-duplicate in training") and page.says("ceiling 0.964 0.960 to 0.970")
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_single_seeds_and_classes_of_genes_have_tables_where_there_are_any(tmp_path):
+    page = make_page(make_run(tmp_path))
+    assert not page.says("single seeds") and not page.says("by the similarity")
+    scopes = {
+        "seed 1": (0.4, "NA", "NA"),
+        "seed 2": (0.6, "NA", "NA"),
+        "mean over seeds (SD)": (0.5, 0.36, 0.64),
+        "best seed by validation": (0.6, 0.5, 0.7),
+    }
+    rows = {scope: ("model", "r_gene_dev", scope, *numbers) for scope, numbers in scopes.items()}
+    rows |= {"class": ("model", "r_gene", "nearest training gene 0.05 to 0.2", 0.33, 0.3, 0.4)}
+    page = make_page(make_run(tmp_path, more=remarks(**rows)))
+    assert page.says("seed 1 0.400") and page.says("seed 2 0.600") and page.says("best seed by validation 0.600 0.500 to 0.700")
+    assert page.says("mean over seeds (SD) 0.500 ± 0.140")
+    assert page.says("r_gene, similarity 0.05 to 0.2 0.330 0.300 to 0.400") and not page.says("similarity 0.2 to 1")
+
+
+def test_a_control_is_shown_and_never_named_best(tmp_path):
+    options = make_run(tmp_path, more=remarks(control=("shuffled", "r_gene_dev", "pooled", 0.71, 0.7, 0.72)))
+    with h5py.File(options.predictions[0], "a") as file:
+        file["controls/shuffled"] = np.zeros((1, 3, 6), dtype=np.float32)
+    page = make_page(options)
+    assert page.says("shuffled 0.710 0.700 to 0.720") and page.says("best rule, ridge")
+    assert all('class="best' not in cell for cell in row_of(options.out.read_text(), "shuffled"))
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_genes_are_counted_and_the_best_are_listed_first(tmp_path):
+    options = make_run(tmp_path)
+    page = make_page(options)
+    assert page.says(
+        "toy: across samples 5 of 6 genes rise and fall with the model's prediction beyond chance (false discovery rate below 5 %)."
+    )
+    assert page.says("The best predictor is the model for 5, ridge for 1 genes.")
+    assert page.says("g5 G5 12 1.500 0.800 0.050 model 0.850 0.700 to 0.900")
+    text = options.out.read_text()
+    assert text.index(">g5</th>") < text.index(">g4</th>") < text.index(">g0</th>")
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_of_genes_without_a_correlation_none_is_listed(tmp_path):
+    options = make_run(tmp_path)
+    row = ("G0", "g0", "toy", 2, "NA", "NA", *["NA"] * 6)
+    write_table(options.genes, [*evaluate.GENE_COLUMNS, "r_model", "r_ridge"], [row])
+    page = make_page(options)
+    assert page.says("no gene has a correlation across samples") and not page.says("genes with the highest r_sample")
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_at_most_twenty_genes_are_listed(tmp_path):
+    options = make_run(tmp_path)
+    rows = [(f"G{i}", "", "toy", 12, 1, "model", 0.5, 0.4, 0.6, 0.01, i / 100, "NA") for i in range(90)]
+    write_table(options.genes, [*evaluate.GENE_COLUMNS, "r_model", "r_ridge"], rows)
+    text = (make_page(options), options.out.read_text())[1]
+    assert re.findall(r'<th scope="row">(G\d+)</th>', text) == [f"G{i}" for i in range(89, 69, -1)]
 
 
 def full_run(folder: Path, ids: list[str]) -> Namespace:
@@ -286,7 +407,7 @@ def test_every_section_shows_what_it_was_given(tmp_path):
     for words in shown:
         assert page.says(words), words
     assert page.says("88 % of all lies within 10 kb of the TSS")  # (1 + 2 + 1 + 3) of 8; centres at −15, −5, 5 and 15 kb
-    assert page.says("They do: they miss it by at most 0.0010, where predictions change by 1 on average.")
+    assert page.says("They do: they miss it by at most 0.0010, where that network's predictions change by 1 on average.")
     assert page.open == [] and page.tags.count("svg") == len(page.alts) == 9 and all(page.alts)
 
 
@@ -480,7 +601,7 @@ def test_reads_what_combine_and_evaluate_write(tmp_path):
     rng, parts, more = (
         np.random.default_rng(0),
         [],
-        {"axes": "samples×genes", "unit": "log2(tpm + 1)", "family": "toy", "preset": "default"},
+        {"axes": "samples×genes", "unit": "log2(tpm + 1)", "family": "toy", "preset": "default", "methods": ""},
     )
     for fold in range(dataset.n_folds):
         role = combine_roles(dataset.sample_role[fold], dataset.gene_role[fold], "samples")
@@ -507,12 +628,12 @@ def test_reads_what_combine_and_evaluate_write(tmp_path):
     options = make_run(tmp_path)
     options.predictions = [tmp_path / "combined.h5"]
     combine.combine(Namespace(predictions=parts, table_rows=0, table_out=None, out=options.predictions[0]))
-    paths = {f"{name}_out": getattr(options, name) for name in ("samples", "genes", "leakage")}
-    evaluate.evaluate(Namespace(predictions=options.predictions, dataset=dataset_path, seed=1, out=options.scores, **paths))
+    paths = {f"{name}_out": getattr(options, name) for name in ("samples", "genes")}
+    evaluate.evaluate(Namespace(predictions=options.predictions, dataset=dataset_path, nearest=None, seed=1, out=options.scores, **paths))
     options.dataset = dataset_path
     page = make_page(options)
     assert page.says("8 samples, 4 donors") and page.says("The dataset holds 8 samples and 12 genes")
-    assert page.says("BETTER") and page.says("2 × 12") and page.says("8 of 8 samples") and page.says("r_sample of 12 genes")
+    assert page.says("BETTER") and page.says("2 × 12") and page.says("8 of 8 samples") and page.says("r_sample of the 12 genes that have one")
 
 
 @pytest.mark.parametrize(

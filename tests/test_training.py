@@ -88,6 +88,31 @@ def test_dead_units_are_a_collapse(caplog):
     assert caplog.text.count("COLLAPSED") == RESTARTS + 1
 
 
+class HalfDead(nn.Module):
+    """A layer that is off for every input, beside a path that learns: the predictions vary, and still a layer is lost."""
+
+    def __init__(self, config, sizes):
+        super().__init__()
+        self.dead, self.line = Dead(config, sizes), nn.Linear(2, 1)
+
+    def forward(self, x):
+        return self.line(x) + self.dead(x)
+
+
+def test_a_layer_that_is_off_is_a_collapse_though_predictions_vary(caplog):
+    result = fit(HalfDead, Line(), TRAIN, VALID, Settings(epochs=20, learning_rate=0.05), 1, FABRIC, restarts=0)
+    assert result.status == "collapsed" and result.history[-1]["silent"] == 1 and result.history[-1]["spread"] > 0.01
+    assert "seed 1: COLLAPSED, 1 layer(s) of rectifiers are off for every example" in caplog.text
+    assert fit(Linear, Line(), TRAIN, VALID, Settings(epochs=2), 1, FABRIC).history[-1]["silent"] == 0
+
+
+def test_constant_targets_are_no_collapse():
+    flat = Line()
+    flat.y = torch.full_like(flat.y, 3.0)
+    result = fit(Linear, flat, TRAIN, VALID, Settings(epochs=8), 1, FABRIC)
+    assert result.status == "trained" and np.isnan(result.history[-1]["spread"])
+
+
 def test_collapse_of_one_seed_starts_again():
     made = []
 
@@ -97,6 +122,7 @@ def test_collapse_of_one_seed_starts_again():
 
     result = fit(sometimes, Line(), TRAIN, VALID, Settings(epochs=20, learning_rate=0.05), 1, FABRIC)
     assert (result.status, result.seed, len(made)) == ("trained", 1001, 2)
+    assert [row["seed"] for row in result.history[:6]] == [1, 1, 1, 1, 1, 1001], "the learning curve shows the first try, too"
 
 
 def test_divergence_is_no_success():
@@ -113,7 +139,7 @@ def test_cuda_without_gpu_says_so():
 
 
 CONTENT = dict(family="toy", preset="default", sizes={"a": 1}, state={"mean": torch.ones(2)}, weights={"w": torch.zeros(1)}, rows=["S1"], columns=["G1"],
-               unit="tpm", fold=0, seed=1, trained_seed=1, status="trained", code="x")  # fmt: skip
+               unit="tpm", fold=0, seed=1, trained_seed=1, status="trained", control="", code="x")  # fmt: skip
 
 
 def test_checkpoint_round_trip_same_bytes(tmp_path):

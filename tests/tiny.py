@@ -9,7 +9,7 @@ import numpy as np
 
 from exprcast.cli import add_shared_options
 from exprcast.dataset import create_dataset, write_array
-from exprcast.folds import make_folds
+from exprcast.folds import make_folds, promises
 
 BIN = Path(__file__).parent.parent / "bin"
 CHROM_SIZES = {"chr1": 400_000, "chr2": 400_000, "chr3": 400_000}
@@ -68,7 +68,16 @@ def tiny_dataset(
         write_array(file, "promoters/halflife", halflife, name=["a", "b"])
         write_array(file, "labels/value", np.stack([halflife @ [1.0, -2.0], halflife @ [0.5, 1.0]]), unit="zscore")
         write_array(file, "labels/name", ["first", "second"])
-        write_array(file, "folds/sample_role", roles[0], hold_out=hold_out, scheme="tiny", seed=seed)
+        promised = ",".join(promises(hold_out, ["replicate_group", "donor"], "chromosome", ("expression/gene", "accessibility/bin")))
+        write_array(
+            file,
+            "folds/sample_role",
+            roles[0],
+            hold_out=hold_out,
+            scheme=f"{hold_out}; genes by chromosome" if hold_out != "samples" else "samples; samples by donor",
+            promised=promised,
+            seed=seed,
+        )
         write_array(file, "folds/gene_role", roles[1])
     return path
 

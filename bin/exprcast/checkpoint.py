@@ -12,7 +12,8 @@ from exprcast.tables import check_file_id
 
 FORMAT, FORMAT_VERSION = "exprcast-checkpoint", 1
 KEYS = {
-    "format", "format_version", "family", "preset", "config", "sizes", "state", "weights", "rows", "columns", "unit", "fold", "seed", "trained_seed", "status", "code",
+    "format", "format_version", "family", "preset", "config", "sizes", "state", "weights", "rows", "columns", "unit", "fold", "seed", "trained_seed", "status", "control",
+    "code",
 }  # fmt: skip
 
 

@@ -42,7 +42,7 @@ LAYOUT = (
     Entry("genes/chrom", ("genes",), "text"),
     Entry("genes/strand", ("genes",), "text"),
     Entry("genes/biotype", ("genes",), "text"),
-    Entry("genes/paralog_group", ("genes",), "text"),
+    Entry("genes/paralog_group", ("genes",), "text", "groups"),
     Entry("tss/gene", ("tss",), "i4"),
     Entry("tss/position", ("tss",), "i8"),
     Entry("tss/source", ("tss",), "text"),
@@ -57,9 +57,12 @@ LAYOUT = (
     Entry("accessibility/signal", ("open_bins",), "f4"),
     Entry("promoters/sequence", ("genes", "bases"), "u1", "sequences", ("upstream_bp", "downstream_bp")),
     Entry("promoters/halflife", ("genes", "features"), "f4", "features", ("name",)),
+    Entry("similarity/gene", ("pairs",), "i4", "pairs"),
+    Entry("similarity/other", ("pairs",), "i4"),
+    Entry("similarity/containment", ("pairs",), "f4"),
     Entry("labels/value", ("labels", "genes"), "f4", "labels", ("unit",)),
     Entry("labels/name", ("labels",), "text"),
-    Entry("folds/sample_role", ("folds", "samples"), "u1", None, ("hold_out", "scheme", "seed")),
+    Entry("folds/sample_role", ("folds", "samples"), "u1", None, ("hold_out", "scheme", "promised", "seed")),
     Entry("folds/gene_role", ("folds", "genes"), "u1"),
 )
 ENTRIES = {entry.path: entry for entry in LAYOUT}
@@ -107,6 +110,7 @@ class Dataset:
         self.samples, self.genes = self.text("samples/id"), self.text("genes/id")
         self.sample_role, self.gene_role = self.file["folds/sample_role"][:], self.file["folds/gene_role"][:]
         self.hold_out = str(self.file["folds/sample_role"].attrs["hold_out"])
+        self.promised = str(self.file["folds/sample_role"].attrs["promised"]).split(",")
 
     def has(self, path: str) -> bool:
         """Say whether an entry is present."""
@@ -180,7 +184,7 @@ def check_entry(array: h5py.Dataset, entry: Entry, sizes: dict[str, int], path: 
 
 
 def check_values(file: h5py.File, path: Path) -> None:
-    """Check what a shape cannot say: known units and hold-outs, roles 0 to 3, genes of TSSs that exist, bins inside the genome."""
+    """Check what a shape cannot say: known units and hold-outs, roles 0 to 3, genes of TSSs and of pairs that exist, bins inside the genome."""
     rules: dict[str, Callable[[h5py.Dataset], bool]] = {
         "expression/gene": lambda array: array.attrs["unit"] in UNITS,
         "folds/sample_role": lambda array: array.attrs["hold_out"] in HOLD_OUT and array.size > 0 and array[:].max() <= UNUSED,
@@ -190,6 +194,7 @@ def check_values(file: h5py.File, path: Path) -> None:
             array[0] == 0 and array[-1] == len(file["accessibility/bin"]) and bool((np.diff(array[:]) >= 0).all())
         ),
         "accessibility/bin": lambda array: bins_fit(file),
+        "similarity/gene": lambda array: pairs_fit(file),
     }
     for key, holds in rules.items():
         if key in file and not holds(file[key]):
@@ -202,3 +207,9 @@ def bins_fit(file: h5py.File) -> bool:
     sizes = dict(enumerate(file["chromosomes/size"][:].tolist()))
     total = bin_offsets(sizes, int(file["accessibility/bin"].attrs["bin_bp"]))[-1]
     return all(file["accessibility/bin"][end - 1] < total for end in ends)
+
+
+def pairs_fit(file: h5py.File) -> bool:
+    """Say whether each pair of similar promoters is one of two genes, the first before the second."""
+    gene, other = (file[f"similarity/{name}"][:] for name in ("gene", "other"))
+    return bool(((gene >= 0) & (gene < other) & (other < len(file["genes/id"]))).all())

@@ -3,6 +3,7 @@
 EXAMPLES           the axes one example lies on: "samples", "genes" or "samples×genes"
 INPUTS             entries of the dataset that the family reads
 TARGET, UNITS      the entry it predicts, and the units it accepts there
+METHODS            what the network is, for the report's methods text; names of Config in braces become their values
 Config, PRESETS    a dataclass of hyper-parameters (it extends training.Settings), and {preset name: changed values}
 prepare(dataset, rows, config) → state
                    all that is learned from training examples except weights, as tensors, numbers and lists;
@@ -19,7 +20,7 @@ samples×genes a cell (number = row · columns + column).
 """
 
 import sys
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import asdict, fields, is_dataclass, replace
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -33,7 +34,7 @@ from exprcast.cli import InputError
 from exprcast.dataset import HOLD_OUT, Dataset
 from exprcast.folds import combine_roles
 
-NEEDED = ("EXAMPLES", "INPUTS", "TARGET", "UNITS", "Config", "PRESETS", "prepare", "examples", "Model", "fit_rule", "rule")
+NEEDED = ("EXAMPLES", "INPUTS", "TARGET", "UNITS", "METHODS", "Config", "PRESETS", "prepare", "examples", "Model", "fit_rule", "rule")
 AXES = {"samples": ("samples",), "genes": ("genes",), "samples×genes": HOLD_OUT}
 
 
@@ -56,6 +57,9 @@ class Examples(Protocol):
 
     def features(self, index: np.ndarray) -> np.ndarray:
         """Return (index, features) float32: the same inputs as one flat row, for the baselines."""
+
+    def summary(self, index: np.ndarray) -> np.ndarray:
+        """Return (index, few) float32: the inputs condensed to what boosted trees can use; a family may leave this out."""
 
     def reference(self, index: np.ndarray) -> tuple[torch.Tensor, ...]:
         """Return inputs with the explained ones replaced by their reference, the others as they are."""
@@ -98,6 +102,15 @@ def make_config(family: ModuleType, preset: str, options: dict[str, object] | No
         if not isinstance(value, known[key]) and not (known[key] is float and isinstance(value, int)):
             raise InputError(f"{name} option {key}: {value!r} is not a {known[key].__name__}")
     return replace(config, **(options or {}))
+
+
+def describe_methods(family: ModuleType, config: object) -> str:
+    """Return the methods text of a network as it was trained."""
+    training = (
+        " It was trained by AdamW on squared error (learning rate {learning_rate:g}, weight decay {weight_decay:g}, batches of {batch_size}, at most "
+        "{epochs} epochs, {patience} without improvement end it); the weights with the lowest loss on the validation part were kept."
+    )
+    return (family.METHODS + training).format(**asdict(config))
 
 
 def check_inputs(family: ModuleType, dataset: Dataset) -> None:

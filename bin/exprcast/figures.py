@@ -16,11 +16,22 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from exprcast.metrics import Estimate
 from exprcast.page import Picture, number
-from exprcast.results import MODEL, History
+from exprcast.results import History
+from exprcast.scoring import MODEL
 
 TEXT, LINE = "#010101", "#010102"
-PREDICTORS = {MODEL: "#010103", "mean": "#010104", "ridge": "#010105", "nearest": "#010106", "rule": "#010107"}
+PREDICTORS = {
+    MODEL: "#010103",
+    "mean": "#010104",
+    "ridge": "#010105",
+    "nearest": "#010106",
+    "rule": "#010107",
+    "kernel": "#01010a",
+    "trees": "#01010b",
+}
 OTHER, BAD = "#010108", "#010109"
+DASHES = {"shuffled": ":"}  # tell apart what has no colour of its own
+MOST_IN_LINE = 5  # names of a legend
 PLACEHOLDERS = {TEXT: "currentColor", LINE: "var(--line)", OTHER: "var(--other)", BAD: "var(--worse)"} | {
     colour: f"var(--{name})" for name, colour in PREDICTORS.items()
 }
@@ -176,6 +187,7 @@ def draw_histogram(name: str, values: dict[str, np.ndarray], labels: tuple[str, 
                 edges,
                 color=colour(predictor),
                 label=predictor,
+                linestyle=DASHES.get(predictor, "-"),
                 linewidth=2 if predictor == MODEL else 1.3,
                 zorder=3 if predictor == MODEL else 2,
             )
@@ -228,7 +240,7 @@ def draw_distance(name: str, distance_bp: np.ndarray, share: np.ndarray, unit: s
 
 
 def show_legend(axes: Axes) -> None:
-    """Name each colour once, in one line above the picture, the model first."""
+    """Name each colour once, above the picture, the model first."""
     named = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     order = sorted(named, key=lambda name: name != MODEL)
     axes.legend(
@@ -236,7 +248,7 @@ def show_legend(axes: Axes) -> None:
         order,
         loc="lower left",
         bbox_to_anchor=(0, 1),
-        ncols=len(order),
+        ncols=min(len(order), MOST_IN_LINE),
         borderpad=0,
         columnspacing=1,
         handlelength=1.2,

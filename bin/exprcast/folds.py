@@ -1,19 +1,23 @@
-"""Which samples and which genes are held out together, as role matrices; and a table of what the parts still share.
+"""Which samples and which genes are held out together, as role matrices.
 
 A role is 0 train, 1 valid, 2 test, 3 unused. Groups never straddle roles: samples that share a donor, a biosample or a
-replicate group (whichever of them `group_by` names) are one group, and so are the genes of a chromosome.
+replicate group (whichever of them `group_by` names) are one group, and so are the genes of a chromosome or the paralogs of
+a family (`gene_groups`). A user's own folds are in fold_table.py.
 """
 
 from collections import Counter
+from collections.abc import Container, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from exprcast.cli import InputError
+from exprcast.cli import InputError, log
 from exprcast.dataset import TEST, TRAIN, UNUSED, VALID, Dataset
 
 VALID_SHARE = 0.1
+MOST_FOLDS = 1000
 GROUP_COLUMNS = ("replicate_group", "donor", "biosample")
+GENE_GROUPS = ("chromosome", "paralogs", "chromosome+paralogs", "random")
 
 
 class Rows(NamedTuple):
@@ -46,6 +50,17 @@ def group_samples(columns: dict[str, list[str]]) -> list[str]:
     return [f"{first}:" + next((values[first] for values in columns.values() if values[first]), "") for first in firsts]
 
 
+def group_genes(by: str, ids: list[str], chroms: list[str], paralogs: list[str] | None) -> list[str]:
+    """Return one group name a gene; a gene without paralogs is a group of its own, as every gene is in a random split."""
+    if "paralogs" in by and paralogs is None:
+        raise InputError(
+            f"--gene_groups {by}: which genes are paralogs is not known; give --paralogs, or a genome (--fasta), whose promoters are compared"
+        )
+    if by == "paralogs":
+        return [group or gene for gene, group in zip(ids, paralogs, strict=True)]
+    return ids if by == "random" else chroms
+
+
 def deal(sizes: dict[str, int], parts: int, rng: np.random.Generator) -> list[list[str]]:
     """Deal groups into `parts` parts of similar size: the largest first, each to the smallest part so far, ties at random."""
     names = sorted(sizes)
@@ -70,6 +85,8 @@ def axis_roles(groups: list[str], folds: int, rng: np.random.Generator, what: st
         raise InputError(f"{what}: {len(sizes)} group(s) that must stay together, at least 3 are needed (train, validation, test)")
     if folds > len(sizes):
         raise InputError(f"{what}: {folds} folds asked for but there are only {len(sizes)} groups that must stay together; lower --folds")
+    if (folds or len(sizes)) > MOST_FOLDS:
+        raise InputError(f"{what}: {folds or len(sizes):,} folds are too many; choose 2 to {MOST_FOLDS:,} with --folds and --gene_folds")
     if folds == 1:
         raise InputError(f"{what}: one fold leaves nothing to train on; --folds takes 0 (each group once) or 2 and more")
     parts = deal(sizes, folds or len(sizes), rng)
@@ -85,29 +102,69 @@ def axis_roles(groups: list[str], folds: int, rng: np.random.Generator, what: st
 def validation_groups(candidates: list[str], sizes: Counter[str], total: int) -> list[str]:
     """Take groups, small ones first, until they hold 10 % of all members; always one, never the last of the candidates."""
     taken: list[str] = []
+    members = 0
     for group in sorted(candidates, key=lambda name: sizes[name])[:-1]:
         taken.append(group)
-        if sum(sizes[name] for name in taken) >= VALID_SHARE * total:
+        members += sizes[group]
+        if members >= VALID_SHARE * total:
             break
     return taken
 
 
 def make_folds(
-    groups: list[str], chroms: list[str], hold_out: str, folds: int, gene_folds: int, seed: int
+    samples: list[str], genes: list[str], hold_out: str, folds: int, gene_folds: int, seed: int, apart: list[str] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return sample_role (folds, samples) and gene_role (folds, genes); `both` crosses every sample fold with every gene fold."""
+    """Return sample_role (folds, samples) and gene_role (folds, genes) of one group name a sample and one a gene.
+
+    `both` crosses every sample fold with every gene fold. `apart`: one paralog group a gene ("" none); a test gene whose
+    paralogs are in training or validation is unused in that fold.
+    """
     sample_rng, gene_rng = (np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(2))
-    if hold_out == "samples":
-        samples = axis_roles(groups, folds, sample_rng, "samples")
-        roles = samples, np.full((len(samples), len(chroms)), TRAIN, dtype=np.uint8)
-    elif hold_out == "genes":
-        genes = axis_roles(chroms, folds, gene_rng, "chromosomes")
-        roles = np.full((len(genes), len(groups)), TRAIN, dtype=np.uint8), genes
-    else:
-        samples, genes = axis_roles(groups, folds, sample_rng, "samples"), axis_roles(chroms, gene_folds, gene_rng, "chromosomes")
-        roles = np.repeat(samples, len(genes), axis=0), np.tile(genes, (len(samples), 1))
+    sample_role = np.full((1, len(samples)), TRAIN, dtype=np.uint8)
+    gene_role = np.full((1, len(genes)), TRAIN, dtype=np.uint8)
+    if hold_out != "genes":
+        sample_role = axis_roles(samples, folds, sample_rng, "samples")
+    if hold_out != "samples":
+        gene_role = axis_roles(genes, gene_folds if hold_out == "both" else folds, gene_rng, "genes")
+        gene_role = gene_role if apart is None else drop_paralogs(gene_role, apart)
+    roles = np.repeat(sample_role, len(gene_role), axis=0), np.tile(gene_role, (len(sample_role), 1))
     refuse_small_folds(*roles)
     return roles
+
+
+def drop_paralogs(gene_role: np.ndarray, paralogs: list[str]) -> np.ndarray:
+    """Return (folds, genes) roles in which a test gene with a paralog in training or validation is unused."""
+    names, group = np.unique(paralogs, return_inverse=True)
+    dropped = gene_role.copy()
+    for fold, roles in enumerate(dropped):
+        seen = np.zeros(len(names), dtype=bool)
+        seen[group[roles <= VALID]] = True
+        seen[names == ""] = False
+        tested = (roles == TEST).sum()
+        roles[(roles == TEST) & seen[group]] = UNUSED
+        if not (roles == TEST).any():
+            raise InputError(
+                f"gene fold {fold}: each of its {tested} test genes has a paralog in training; --gene_groups paralogs keeps paralogs together instead"
+            )
+        log.info(
+            f"gene fold {fold}: {tested - (roles == TEST).sum():,} of {tested:,} test genes have a paralog in training and are left out"
+        )
+    return dropped
+
+
+def promises(hold_out: str, group_by: Sequence[str], gene_groups: str, keys: Container[str]) -> list[str]:
+    """Return what test and training are promised not to share, as axis:thing; `keys` are the entries that the dataset has.
+
+    A random split promises no groups. Samples with identical values are one sample, and so for paralogs are identical promoters.
+    """
+    named = {"samples:peaks": "accessibility/bin", "samples:expression": "expression/gene"}
+    samples = [f"samples:{column}" for column in group_by if column in GROUP_COLUMNS] + [
+        thing for thing, key in named.items() if key in keys
+    ]
+    genes = ["genes:chrom"] if "chromosome" in gene_groups else []
+    if "paralogs" in gene_groups:
+        genes += ["genes:paralog_group"] + (["genes:promoter"] if "promoters/sequence" in keys else [])
+    return (samples if hold_out != "genes" else []) + (genes if hold_out != "samples" else [])
 
 
 def refuse_small_folds(sample_role: np.ndarray, gene_role: np.ndarray) -> None:
@@ -116,7 +173,7 @@ def refuse_small_folds(sample_role: np.ndarray, gene_role: np.ndarray) -> None:
         for fold, row in enumerate(roles):
             if (row == TRAIN).sum() < 2:
                 raise InputError(
-                    f"fold {fold} would train on {(row == TRAIN).sum()} {what}(s); give more {what}s, or hold out less with --folds and --group_by"
+                    f"fold {fold} would train on {(row == TRAIN).sum()} {what}(s); give more {what}s, or hold out less with --folds, --group_by or --gene_groups"
                 )
 
 
@@ -146,23 +203,3 @@ def train_rows(dataset: Dataset, fold: int) -> Rows:
         np.flatnonzero(samples == TRAIN) if dataset.hold_out != "genes" else np.arange(len(samples)),
         np.flatnonzero(genes == TRAIN) if dataset.hold_out != "samples" else np.arange(len(genes)),
     )
-
-
-def leakage(dataset: Dataset) -> list[tuple[str, str, int, int, str]]:
-    """Return rows (axis, shared thing, promised, folds with sharing, names): what test and training parts have in common."""
-    found: list[tuple[str, str, int, int, str]] = []
-    axes = [("samples", dataset.sample_role, [f"samples/{column}" for column in GROUP_COLUMNS])]
-    axes.append(("genes", dataset.gene_role, ["genes/chrom"]))
-    for axis, roles, keys in axes:
-        held_out = dataset.hold_out in (axis, "both")
-        for key in keys:
-            shared = [shared_values(dataset.text(key), row) for row in roles] if held_out else []
-            names = sorted({name for fold in shared for name in fold})
-            found.append((axis, key.split("/")[1], int(held_out), sum(map(bool, shared)), ",".join(names[:10])))
-    return found
-
-
-def shared_values(values: list[str], roles: np.ndarray) -> set[str]:
-    """Return the non-empty values that stand both in test and in train or valid."""
-    parts = [{value for value, role in zip(values, roles, strict=True) if value and role in part} for part in ((TEST,), (TRAIN, VALID))]
-    return parts[0] & parts[1]

@@ -13,7 +13,7 @@ import numpy as np
 from exprcast.cli import InputError
 from exprcast.dataset import TEST, Dataset, open_hdf5
 from exprcast.page import Picture, Pictures, Section, Text, number
-from exprcast.results import MODEL, Locus, LocusSample, Predictions, Shares, Units
+from exprcast.results import Locus, LocusSample, Predictions, Shares
 from exprcast.tables import bin_offsets
 from exprcast.tracks import draw_locus
 
@@ -38,13 +38,15 @@ class Tss(NamedTuple):
     position: int
 
 
-def read_loci(dataset: Dataset, shares: Sequence[Shares], families: Sequence[Predictions], genes: Units) -> list[Locus]:
-    """Return one gene's locus for each family whose attributions cover a window of pairs of samples and genes."""
+def read_loci(
+    dataset: Dataset, shares: Sequence[Shares], families: Sequence[Predictions], r_samples: dict[str, dict[str, float]]
+) -> list[Locus]:
+    """Return one gene's locus for each family whose attributions cover a window of pairs of samples and genes; r_samples {family: {gene: r}}."""
     found = []
     for family in families:
         own = [one for one in shares if one.facts.get("family") == family.family and one.mean_share is not None]
         if own and family.axes == "samples×genes" and dataset.has("accessibility/bin"):
-            explained, r_sample = read_explained([one.path for one in own]), genes.get(family.family, {}).get(MODEL, {})
+            explained, r_sample = read_explained([one.path for one in own]), r_samples.get(family.family, {})
             refuse_other_samples(dataset, explained, own[0].path)
             gene, candidates = best_gene(dataset, explained, r_sample, int(own[0].facts["bin_bp"]))
             found += [read_locus(dataset, own[0].facts, gene, explained[gene], family.path, r_sample[gene], candidates)] if gene else []
@@ -201,7 +203,8 @@ def locus_picture(locus: Locus) -> Picture:
     told = "; ".join(f"{one.sample}: {values_text(one)}" for one in locus.samples)
     caption = (
         f"{told} ({locus.unit}). Above: open bins and their signal as measured; below them what each bin of {locus.window_bp:,} bp adds to the "
-        "prediction (up, blue) or takes away (down, magenta), compared with the reference input. Triangles: start sites of other genes. "
+        "prediction (up, blue) or takes away (down, magenta), compared with the reference input. "
+        f"{'Triangles: start sites of other genes. ' * (len(locus.others_bp) > 0)}"
         "Grey line: the gene's mean over the samples that its fold trained on."
     )
     alt = f"Open chromatin, shares and values of {locus.symbol} in two held-out samples. {told}"

@@ -17,6 +17,10 @@ CITED = {
         "Quinlan AR, Hall IM (2010). BEDTools: a flexible suite of utilities for comparing genomic features. Bioinformatics 26, 841–842.",
         "https://doi.org/10.1093/bioinformatics/btq033",
     ),
+    "Ke et al. 2017": (
+        "Ke G, Meng Q, Finley T, et al. (2017). LightGBM: a highly efficient gradient boosting decision tree. Advances in Neural Information Processing Systems 30.",
+        "https://papers.nips.cc/paper/6907-lightgbm-a-highly-efficient-gradient-boosting-decision-tree",
+    ),
     "Paszke et al. 2019": (
         "Paszke A, Gross S, Massa F, et al. (2019). PyTorch: an imperative style, high-performance deep learning library. Advances in Neural Information Processing Systems 32.",
         "https://doi.org/10.48550/arXiv.1912.01703",
@@ -30,11 +34,24 @@ CITED = {
         "https://doi.org/10.1038/nbt.3820",
     ),
 }
+KEPT_TOGETHER = {
+    "genes by chromosome": "genes of one chromosome",
+    "genes by paralogs": "genes that are paralogs or have similar promoters",
+    "genes by chromosome+paralogs": "genes of one chromosome (genes with a paralog in training were not tested)",
+}
+RULES = {
+    "mean": "the training mean",
+    "ridge": "ridge regression on the same inputs",
+    "nearest": "the nearest training example",
+    "kernel": "kernel ridge regression",
+    "trees": "boosted trees (Ke et al. 2017)",
+    "rule": "the family's own simple rule",
+}
 GIVEN = "The dataset was assembled before this run; how its expression and its bins were made is not known here."
-RULES_TEXT = "the training mean, ridge regression on the same inputs, the nearest training example and the family's own simple rule"
 SCORES_TEXT = (
     "Scores compare deviations from the training mean: r_gene_dev is the mean over samples of the correlation across genes, r_sample the correlation of one gene "
-    f"across samples (median over genes). Intervals of 95 % come from {DRAWS:,} bootstrap draws of samples, for r_sample of genes; gains over rules are paired."
+    f"across samples (median over genes). Intervals of 95 % come from {DRAWS:,} bootstrap draws (bootstrap-t) of the groups of samples that "
+    "were held out together; where genes were held out, or for fewer than six groups, from draws of genes within samples; for r_sample, from draws of genes. Gains over rules are paired."
 )
 
 
@@ -55,7 +72,9 @@ def methods_section(
     ]
     text = "\n".join(paragraphs)
     cited = [entry for name, entry in CITED.items() if name in text]
-    intro = Text("What ran in this run, to be copied into a paper. The source of a model family's idea stands in the family's own file.")
+    intro = Text(
+        "What ran in this run, to be copied into a paper. The source of a model family's idea stands in the family's own file; the data are yours to cite."
+    )
     return Section("methods", "Methods and what to cite", [intro, *(Text(one) for one in paragraphs if one), Sources(cited)])
 
 
@@ -109,12 +128,11 @@ def dataset_text(dataset: Dataset | None) -> list[str]:
         return []
     scheme = str(dataset.file["folds/sample_role"].attrs["scheme"])
     held_out = {"samples": "samples", "genes": "genes", "both": "samples and genes"}[dataset.hold_out]
-    by = re.search(r"samples by ([\w+]+)", scheme)
-    together = []
-    if dataset.hold_out != "genes" and by:
-        together.append(f"samples that share a {by[1].replace('_', ' ').replace('+', ' or ')}")
-    if dataset.hold_out != "samples":
-        together.append("genes of one chromosome")
+    parts = scheme.split("; ")[1:]
+    together = [words for words in (KEPT_TOGETHER.get(part) or shared_columns(part) for part in parts) if words]
+    otherwise = [
+        part.replace(" at random", " were split at random").replace(" by the table ", " were split by the table ") for part in parts
+    ]
     assembly, unit = dataset.file.attrs.get("assembly", ""), dataset.unit("expression/gene") if dataset.has("expression/gene") else ""
     return [
         f"The dataset holds {len(dataset.samples):,} samples and {len(dataset.genes):,} genes"
@@ -122,7 +140,14 @@ def dataset_text(dataset: Dataset | None) -> list[str]:
         + (f", expression in {unit}." if unit else "."),
         f"In each of {dataset.n_folds} folds other {held_out} were held out for testing and about a tenth of the rest for validation"
         + (f"; {' and '.join(together)} stayed together." if together else "."),
+        *(f"The {words}." for words in otherwise if "were split" in words),
     ]
+
+
+def shared_columns(part: str) -> str:
+    """Return "samples that share a donor or biosample" for a part of a scheme, "" for another part."""
+    by = re.fullmatch(r"samples by ([\w+]+)", part)
+    return f"samples that share a {by[1].replace('_', ' ').replace('+', ' or ')}" if by else ""
 
 
 def models_text(versions: dict[str, list[str]], families: Sequence[Predictions]) -> list[str]:
@@ -136,9 +161,12 @@ def models_text(versions: dict[str, list[str]], families: Sequence[Predictions])
         )
         said.append(
             f"Family {p.family} (preset {p.preset}) was trained with {named('PyTorch', 'torch', versions)} (Paszke et al. 2019) to predict {p.unit}: "
-            f"{len(p.folds)} fold{'s' * (len(p.folds) > 1)}, {seeds}; the weights with the lowest loss on the validation part were kept."
+            f"{len(p.folds)} fold{'s' * (len(p.folds) > 1)}, {seeds}. {p.methods}"
         )
-    return [*said, f"Every family was tested beside {RULES_TEXT}, on the same held-out values.", SCORES_TEXT] if said else []
+    if not families:
+        return []
+    rules = [text for name, text in RULES.items() if any(name in p.predictors for p in families)]
+    return [*said, f"Every family was tested beside {', '.join(rules[:-1])} and {rules[-1]}, on the same held-out values.", SCORES_TEXT]
 
 
 def shares_text(versions: dict[str, list[str]], shares: Sequence[Shares]) -> list[str]:

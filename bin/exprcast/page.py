@@ -126,10 +126,10 @@ def render_page(title: str, subtitle: str, verdicts: Sequence[Verdict], sections
 
 STYLE = """
 :root { color-scheme: light dark; --page: #ffffff; --ink: #1c2430; --muted: #566171; --line: #d8dee6; --card: #f5f7fa; --bar: #dbe8fb;
-  --model: #1f6feb; --mean: #7a8490; --ridge: #c2620a; --nearest: #15804d; --rule: #8a3fc4; --other: #a8326b;
+  --model: #1f6feb; --mean: #7a8490; --ridge: #c2620a; --nearest: #15804d; --rule: #8a3fc4; --kernel: #0b7f8a; --trees: #6b7a12; --other: #a8326b;
   --better: #15803d; --worse: #c62828; --undecided: #8a6100; --unknown: #566171; }
 @media (prefers-color-scheme: dark) { :root { --page: #11151b; --ink: #e6eaf0; --muted: #9aa6b4; --line: #2e3742; --card: #191f27; --bar: #223550;
-  --model: #62a8ff; --mean: #97a1ad; --ridge: #f0a04b; --nearest: #4cc38a; --rule: #c792ea; --other: #f08ab8;
+  --model: #62a8ff; --mean: #97a1ad; --ridge: #f0a04b; --nearest: #4cc38a; --rule: #c792ea; --kernel: #45cbd6; --trees: #b9cc45; --other: #f08ab8;
   --better: #4cc38a; --worse: #ff7b72; --undecided: #e3b341; --unknown: #9aa6b4; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 1240px; padding: 1rem 1rem 4rem; background: var(--page); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
@@ -155,6 +155,7 @@ thead th { position: sticky; top: 0; background: var(--page); color: var(--muted
 tbody th, thead th:first-child { position: sticky; left: 0; background: var(--page); } thead th:first-child { z-index: 2; }
 th button { padding: 0; border: 0; background: none; color: inherit; font: inherit; text-align: inherit; cursor: pointer; }
 th button:hover { text-decoration: underline; } :focus-visible { outline: 2px solid var(--model); outline-offset: 1px; }
+th button::after { content: " ↕" / ""; color: var(--muted); font-weight: 400; }
 th[aria-sort] button::after { content: " ▲" / ""; color: var(--model); } th[aria-sort=descending] button::after { content: " ▼" / ""; }
 th:first-child, .words { text-align: left; } td.words { white-space: normal; max-width: 40rem; overflow-wrap: anywhere; min-width: 6rem; } td.whole { white-space: nowrap; }
 .note { display: block; font-size: .78rem; font-weight: 400; } td.best { color: var(--better); font-weight: 600; } .model { color: var(--model); }

@@ -1,4 +1,4 @@
-"""What a finished run left behind, read for the report: scores, predictions, learning curves, leakage, quality, reads, shares, versions."""
+"""What a finished run left behind, read for the report: predictions, learning curves, quality, reads, shares, versions."""
 
 import json
 import re
@@ -11,21 +11,14 @@ import numpy as np
 
 from exprcast.cli import InputError
 from exprcast.dataset import TEST, open_hdf5
-from exprcast.metrics import Estimate
+from exprcast.scoring import controls, open_predictions, predictors, read_mean, row_blocks
 from exprcast.tables import parse_number, read_table, refuse_duplicates
 
-MODEL = "model"
-SCORE_KEY = ("family", "predictor", "against", "metric", "scope")
-PREDICTION_KEYS = ("rows", "columns", "folds", "seeds", "status", "observed", "role", "predicted", "training_mean", "baselines")
 HISTORY_NAME = re.compile(r"(?P<family>.+)\.fold(?P<fold>\d+)\.seed(?P<seed>\d+)\.history\.tsv")
 HISTORY_COLUMNS = ("epoch", "seed", "train_loss", "valid_loss")
-LEAKAGE_COLUMNS = ("axis", "shared", "promised", "folds_with_sharing", "names")
 READ_TEXTS = ("sample", "layout", "strandedness", "remark")
 READ_MAY_LACK = ("unique_share", "forward_share", "fragment_mean", "fragment_sd")
 BLOCK = 8_192
-
-Scores = dict[tuple[str, str, str, str, str], Estimate]  # by SCORE_KEY
-Units = dict[str, dict[str, dict[str, float]]]  # family → predictor → sample or gene id → r
 
 
 class Predictions(NamedTuple):
@@ -36,9 +29,11 @@ class Predictions(NamedTuple):
     preset: str
     axes: str
     unit: str
+    methods: str  # what the network is and how it was trained
     rows: list[str]
     columns: list[str]
     predictors: list[str]  # the model, then the baselines
+    controls: list[str]  # networks trained on shuffled labels
     folds: list[int]
     seeds: list[int]
     collapsed: list[tuple[int, int]]  # (fold, seed)
@@ -128,26 +123,6 @@ class Locus(NamedTuple):
     samples: Sequence[LocusSample]  # the highest, the lowest
 
 
-def read_scores(path: Path) -> Scores:
-    """Return scores.tsv by family, predictor, against, metric and scope."""
-    return {
-        tuple(row[key] for key in SCORE_KEY): Estimate(
-            *(parse_number(row[name], path, line, name) for name in ("value", "low", "high", "n"))
-        )
-        for line, row in read_table(path, (*SCORE_KEY, "value", "low", "high", "n"))
-    }
-
-
-def read_units(path: Path, identifier: str, metric: str) -> Units:
-    """Return one metric a sample (or gene) of samples.tsv (or genes.tsv)."""
-    units: Units = {}
-    for line, row in read_table(path, (identifier, "family", "predictor", metric)):
-        units.setdefault(row["family"], {}).setdefault(row["predictor"], {})[row[identifier]] = parse_number(
-            row[metric], path, line, metric
-        )
-    return units
-
-
 def read_rows(paths: Iterable[Path], columns: Sequence[str]) -> list[list[str]]:
     """Return the cells of some columns of all files, in the files' order."""
     return [[row[column] for column in columns] for path in paths for _, row in read_table(path, columns)]
@@ -176,21 +151,16 @@ def reads_cell(cell: str, path: Path, line: int, column: str) -> str | float:
 
 def read_predictions(path: Path) -> Predictions:
     """Return what combine.py wrote; folds are read one at a time."""
-    with open_hdf5(path, "predictions") as file:
-        lacking = [key for key in PREDICTION_KEYS if key not in file]
-        if file.attrs.get("format") != "exprcast-predictions" or lacking:
-            raise InputError(
-                f"{path.name}: not a file of predictions made by combine.py" + (f": {', '.join(lacking)} is missing" if lacking else "")
-            )
+    with open_predictions(path) as file:
         folds, seeds = file["folds"][:].tolist(), file["seeds"][:].tolist()
         status = file["status"].asstr()[:]
-        observed = file["observed"][:]
-        cells = [test_cells(file, observed, i) for i in range(len(folds))]
+        cells = [test_cells(file, i) for i in range(len(folds))]
         return Predictions(
             path,
-            *(str(file.attrs[name]) for name in ("family", "preset", "axes", "unit")),
+            *(str(file.attrs[name]) for name in ("family", "preset", "axes", "unit", "methods")),
             *(list(file[name].asstr()[:]) for name in ("rows", "columns")),
-            predictors=[MODEL, *file["baselines"]],
+            predictors=predictors(file),
+            controls=controls(file),
             folds=folds,
             seeds=seeds,
             collapsed=[(fold, seed) for i, fold in enumerate(folds) for j, seed in enumerate(seeds) if status[i, j] == "collapsed"],
@@ -202,12 +172,17 @@ def read_predictions(path: Path) -> Predictions:
         )
 
 
-def test_cells(file: h5py.File, observed: np.ndarray, i: int) -> tuple[tuple[int, int], tuple[np.ndarray, ...]]:
+def test_cells(file: h5py.File, i: int) -> tuple[tuple[int, int], list[np.ndarray]]:
     """Return how many rows and columns one fold tests, and the predicted, observed and training mean values of its test cells."""
-    test = file["role"][i] == TEST
-    tested = int(test.any(axis=1).sum()), int(test.any(axis=0).sum())
-    mean = np.broadcast_to(file["training_mean"][i], test.shape)
-    return tested, (file["predicted"][i].mean(axis=0)[test], observed[test], mean[test])
+    rows, columns, found = 0, np.zeros(len(file["columns"]), dtype=bool), []
+    for block in row_blocks(file):
+        test = file["role"][i, block] == TEST
+        if test.any():
+            rows, columns = rows + int(test.any(axis=1).sum()), columns | test.any(axis=0)
+            mean = np.broadcast_to(read_mean(file, i, block), test.shape)
+            found.append((file["predicted"][i, :, block].mean(axis=0)[test], file["observed"][block][test], mean[test]))
+    nothing = np.empty(0, dtype=np.float32)
+    return (rows, int(columns.sum())), [np.concatenate(parts) for parts in zip(*found, strict=True)] or [nothing] * 3
 
 
 def read_history(path: Path) -> History:

@@ -1,4 +1,4 @@
-"""The report's sections in the order of the page, one function a section: what was read in → text, tables and pictures."""
+"""The report's sections on the run, its quality and its networks, one function a section: what was read in → text, tables and pictures."""
 
 import re
 from collections.abc import Sequence
@@ -6,36 +6,19 @@ from itertools import groupby
 
 import numpy as np
 
-from exprcast.figures import MOST_BARS, draw_bars, draw_curves, draw_density, draw_distance, draw_histogram, draw_intervals, draw_reads
-from exprcast.metrics import Estimate
-from exprcast.page import Cell, Picture, Pictures, Section, Table, Terms, Text, decimal, number
-from exprcast.results import MODEL, History, Predictions, Reads, Scores, Shares, Units
-from exprcast.verdict import LEAST_GENES, LEAST_MAPPED, MOST_NAMED, POOLED, best_rule, estimate, median_genes, outliers, rule_name
+from exprcast.figures import MOST_BARS, draw_curves, draw_distance, draw_reads
+from exprcast.page import Cell, Picture, Pictures, Section, Table, Terms, Text, number
+from exprcast.results import History, Predictions, Reads, Shares
+from exprcast.score_tables import Leak
+from exprcast.verdict import (
+    LEAST_GENES,
+    LEAST_MAPPED,
+    MOST_NAMED,
+    SHARED,
+    median_genes,
+    outliers,
+)
 
-METRICS = {
-    "r_gene_dev": "Within one sample, each gene's training mean taken away: does the predictor know which genes are higher or lower here than "
-    "they usually are? Mean over samples. The verdict is judged by this number.",
-    "r_gene_dev_min": "The same number for the sample where it is lowest.",
-    "r_sample_median": "For one gene, over samples: do prediction and measurement rise and fall together (both minus the training mean)? Median over genes.",
-    "r_sample_positive": "Share of genes for which that correlation is above 0.",
-    "r_sample_significant": "Share of genes for which it is above 0 beyond chance (false discovery rate below 5 %).",
-    "r_gene": "Within one sample, over genes, nothing taken away: are highly expressed genes predicted high? Mean over samples. "
-    "Simple rules score high here too, because most genes keep their level in all samples.",
-    "rho_gene": "The same with ranks (Spearman).",
-    "mse": "Mean squared error over all test values; smaller is better.",
-    "mae": "Mean absolute error over all test values; smaller is better.",
-    "r2_cod": "Share of the variance of all test values that is predicted: 1 − squared errors / squared distances from their mean. Below 0: worse than one number for all.",
-    "r2_pearson": "Squared correlation over all test values; blind to a wrong scale.",
-}
-SMALLER_IS_BETTER = ("mse", "mae")
-FOLD_SCOPE, FOLD_METRICS = "mean over folds (range)", ("r_gene_dev", "r_gene", "mse", "mae")
-GAINS = {"r_gene_dev": "r_gene_dev", "r_sample": "r_sample", "r_gene": "r_gene", "mse": "mse saved"}
-RULES = [
-    ("mean", "The gene's mean over the training samples: the same in every sample, so that correlations of deviations from it are NA."),
-    ("ridge", "That mean plus a linear function of the inputs that the model reads."),
-    ("nearest", "The measured values of the training sample whose inputs are most similar."),
-    ("rule", "The family's own simple rule; for open chromatin, peaks summed with weights that fall with distance from the TSS."),
-]
 EXAMPLES = {"samples": "a sample", "genes": "a gene", "samples×genes": "a gene in a sample"}
 READ_TERMS = [
     ("mapped", "Reads (pairs count once) that kallisto pseudoaligned to a transcript."),
@@ -64,9 +47,9 @@ MOST_SMALL_CURVES, MOST_CURVES = 12, 60
 ERROR_SHARE = 0.1  # shares that miss a change by more than this part of it do not add up
 
 
-def run_section(families: Sequence[Predictions], leakage: list[list[str]]) -> Section:
+def run_section(families: Sequence[Predictions], leakage: Sequence[Leak]) -> Section:
     """What ran on what: one column a family."""
-    held_out = [axis for axis in ("samples", "genes") if any(row[0] == axis and row[2] == "1" for row in leakage)]
+    held_out = [axis for axis in ("samples", "genes") if any(leak.axis == axis and leak.held_out for leak in leakage)]
     facts = {
         "family and preset": lambda p: f"{p.family}:{p.preset}",
         "one example is": lambda p: EXAMPLES.get(p.axes, p.axes),
@@ -92,93 +75,13 @@ def span(numbers: Sequence[int]) -> str:
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
-def scores_section(families: Sequence[Predictions], scores: Scores) -> Section:
-    """Scores beside baselines: pictures of the two main numbers, then every number with its interval."""
-    blocks: list = [Terms("What the numbers mean", list(METRICS.items())), Terms("What the simple rules are", RULES)]
-    for p in families:
-        rules = [name for name in p.predictors if name != MODEL]
-        gains = [[f"over {name}", *(score_cell(estimate(scores, p.family, MODEL, metric, name)) for metric in GAINS)] for name in rules]
-        blocks += [
-            Pictures([
-                score_picture(p, scores, "r_gene_dev", "which genes are higher or lower than usual in a sample; 95 % interval over samples"),
-                score_picture(p, scores, "r_sample_median", "in which samples a gene is higher or lower than usual; median and 95 % interval over genes"),
-            ]),
-            Table(f"{p.family}, pooled: all test values at once; 95 % interval in small print", ["predictor", *METRICS], score_rows(p, scores, METRICS, POOLED)),
-            Table(f"{p.family}, mean over folds; lowest and highest in small print", ["predictor", *FOLD_METRICS], score_rows(p, scores, FOLD_METRICS, FOLD_SCOPE)),
-            Table(f"{p.family}, gain of the model, pooled and paired; a rule's NA counts 0", ["gain", *GAINS.values()], gains),
-        ]  # fmt: skip
-    return Section("scores", "Scores beside simple rules", blocks)
-
-
-def score_picture(p: Predictions, scores: Scores, metric: str, words: str) -> Picture:
-    """Draw one pooled metric of every predictor."""
-    estimates = {name: estimate(scores, p.family, name, metric) for name in p.predictors}
-    alt = f"{metric} of {p.family}: " + ", ".join(f"{name} {number(one.value, 2)}" for name, one in estimates.items())
-    return draw_intervals(f"{p.family} {metric}", estimates, metric, alt, f"{p.family}: {metric}, {words}.")
-
-
-def score_rows(p: Predictions, scores: Scores, metrics: Sequence[str], scope: str) -> list[list[Cell | str]]:
-    """Return one row a predictor; the best value of a column is marked."""
-    table = {name: [estimate(scores, p.family, name, metric, scope=scope) for metric in metrics] for name in p.predictors}
-    best = []
-    for k, metric in enumerate(metrics):
-        values = [row[k].value for row in table.values() if not np.isnan(row[k].value)]
-        best.append((min if metric in SMALLER_IS_BETTER else max)(values, default=np.nan))
-    return [[name, *(score_cell(one, "best" if one.value == best[k] else "") for k, one in enumerate(row))] for name, row in table.items()]
-
-
-def score_cell(one: Estimate, kind: str = "") -> Cell:
-    """Return a value with its interval in small print."""
-    return Cell(decimal(one.value), "" if np.isnan(one.low) else f"{decimal(one.low)} to {decimal(one.high)}", kind)
-
-
-def observed_section(families: Sequence[Predictions], scores: Scores, samples: Units, genes: Units) -> Section:
-    """Observed against predicted: every test value, gene by gene, sample by sample."""
-    blocks = []
-    for p in families:
-        count, r_sample = f"{len(p.observed):,} test values", in_order(p, genes)
-        blocks.append(Pictures([
-            draw_density(
-                f"{p.family} level", p.predicted, p.observed, (f"observed, {p.unit}", f"predicted, {p.unit}"),
-                f"Density of observed against predicted values of {p.family}, {count}",
-                f"{p.family}: level, {count}; the stronger the colour, the more. Much of the agreement is what each gene always does. Dashed: predicted = observed.",
-            ),
-            draw_density(
-                f"{p.family} deviation", p.predicted - p.training_mean, p.observed - p.training_mean, ("observed − training mean", "predicted − training mean"),
-                f"Density of observed against predicted deviations from the training mean, {p.family}",
-                f"{p.family}: the same minus each gene's training mean: what differs between samples, and what the verdict is about.",
-            ),
-            draw_histogram(
-                f"{p.family} genes", {name: np.array(list(r.values())) for name, r in r_sample.items()}, ("r_sample of a gene", "genes"),
-                f"Histogram over genes of the correlation across samples, {p.family} and simple rules",
-                f"{p.family}: r_sample of {len(r_sample[MODEL]):,} genes. The further right, the better.",
-            ),
-            samples_picture(p, scores, in_order(p, samples)),
-        ]))  # fmt: skip
-    return Section("observed", "Observed against predicted", blocks)
-
-
-def in_order(p: Predictions, units: Units) -> dict[str, dict[str, float]]:
-    """Return {predictor: {id: r}} of a family, the model first."""
-    return {name: units.get(p.family, {}).get(name, {}) for name in p.predictors}
-
-
-def samples_picture(p: Predictions, scores: Scores, samples: dict[str, dict[str, float]]) -> Picture:
-    """Draw r_gene_dev sample by sample beside the best simple rule; a histogram where bars would be too many."""
-    rule = best_rule(scores, p) or MODEL
-    ids = list(samples[MODEL])
-    values = {name: np.array([samples[name].get(one, np.nan) for one in ids], dtype=float) for name in (MODEL, rule)}
-    wins = int((values[MODEL] > np.nan_to_num(values[rule])).sum())
-    caption = f"{p.family}: r_gene_dev sample by sample; the model is above the best simple rule ({rule_name(rule)}) in {wins:,} of {len(ids):,} samples."
-    alt = f"r_gene_dev of each sample, {p.family} beside the simple rule {rule}"
-    if len(ids) > MOST_BARS:
-        return draw_histogram(f"{p.family} samples", values, ("r_gene_dev of a sample", "samples"), alt, caption)
-    return draw_bars(f"{p.family} samples", ids, values[MODEL], values[rule], rule, "r_gene_dev", alt, caption)
-
-
 def curves_section(histories: Sequence[History]) -> Section:
     """Learning curves: one small picture a fold, all seeds in it; beyond a dozen folds one picture for all."""
-    blocks: list = [] if histories else [Text("No learning curves were given.")]
+    level = (
+        "Validation is about a tenth of what is not tested, in a small cohort one sample or two: its loss may lie far from that of training. "
+        "Training is measured with dropout, validation without."
+    )
+    blocks: list = [Text(level if histories else "No learning curves were given.")]
     for family, group in groupby(sorted(histories, key=lambda h: (h.family, h.fold, h.seed)), key=lambda h: h.family):
         own = list(group)
         limits = loss_limits(own)
@@ -212,21 +115,24 @@ def ended(histories: Sequence[History]) -> str:
     return "; ".join(said) + "."
 
 
-def leakage_section(leakage: list[list[str]], folds: int) -> Section:
+def leakage_section(leakage: Sequence[Leak], folds: int) -> Section:
     """What test and training parts share, in every fold."""
     rows = []
-    for axis, shared, promised, sharing, names in leakage:
-        shares = (
-            Cell("not held out")
-            if promised != "1"
-            else Cell("nothing", kind="best")
-            if sharing == "0"
-            else Cell(f"in {sharing} of {folds} folds", kind="bad")
-        )
-        rows.append([f"{axis}: {shared.replace('_', ' ')}", shares, names or "–"])
-    text = "A score is honest only if what is tested was not seen in training under another name: the same donor, the same replicate group, a gene of the same chromosome."
-    table = Table("Found on both sides, over all folds", ["", "shared by test and training", "which (the first ten)"], rows, words=(1, 2))
-    return Section("leakage", "What test and training share", [Text(text), table])
+    for leak in leakage:
+        unknown = f"not known of {leak.unknown:,} {leak.axis}" if leak.unknown else ""
+        shares = Cell("nothing", unknown) if leak.held_out else Cell("not held out")
+        if leak.held_out and leak.folds:
+            shares = Cell(f"{leak.members:,} {leak.axis}, in {leak.folds} of {folds} folds", unknown, "bad")
+        promised = "kept apart by the folds" if leak.promised else "only looked for" if leak.held_out else "–"
+        rows.append([f"{leak.axis}: {SHARED.get(leak.shared, leak.shared)}", promised, shares, ", ".join(leak.names) or "–"])
+    text = (
+        "A score is honest only if what is tested was not seen in training under another name: the same donor, the same replicate group, a near-duplicate, "
+        "a gene of the same family. What the folds keep apart is checked before training; the rest is counted here, and a count asks for a second look at the scores."
+    )
+    head = ["", "promised", "shared by test and training", "which (the first ten)"]
+    return Section(
+        "leakage", "What test and training share", [Text(text), Table("Found on both sides, over all folds", head, rows, words=(1, 2, 3))]
+    )
 
 
 def quality_section(reads: list[Reads], peaks: list[list[str]], expression: list[list[str]]) -> Section:
@@ -351,9 +257,7 @@ def adding_up(shares: Sequence[Shares]) -> Text:
     worst = max((s for s in shares if not np.isnan(s.completeness_error)), key=lambda s: s.completeness_error, default=None)
     if worst is None:
         return Text("Whether they do was not recorded.")
-    said = (
-        f"they miss it by at most {number(worst.completeness_error, 2)}, where predictions change by {number(worst.change, 2)} on average."
-    )
+    said = f"they miss it by at most {number(worst.completeness_error, 2)}, where that network's predictions change by {number(worst.change, 2)} on average."
     fine = worst.completeness_error <= ERROR_SHARE * worst.change
     return Text(f"They do: {said}" if fine else f"They do not: {said} Read the picture with care.", "" if fine else "warn")
 

@@ -5,7 +5,8 @@ from matplotlib.axes import Axes
 
 from exprcast.figures import LINE, OTHER, PREDICTORS, TEXT, picture, shorten
 from exprcast.page import Picture, number
-from exprcast.results import MODEL, Locus, LocusSample
+from exprcast.results import Locus, LocusSample
+from exprcast.scoring import MODEL
 
 PANELS = {
     "mosaic": [["signal0", "value0"], ["share0", "value0"], ["signal1", "value1"], ["share1", "value1"]],

@@ -1,13 +1,16 @@
 """The one training loop: seeds, early stopping on validation, a guard against collapse, a history of every epoch.
 
 COLLAPSED means that predictions do not depend on the input: on validation their standard deviation is below 1e-3 of the
-targets', or that the loss is no number any more. Such a run starts again with the next seed, at most three times. Device and precision are Lightning Fabric's.
+targets', or a layer of rectifiers is off for every example, or the loss is no number any more. Such a run starts again with the
+next seed, at most three times. Device and precision are Lightning Fabric's.
 """
 
 import copy
 import ctypes
 import math
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -85,17 +88,28 @@ def masked_mse(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return nn.functional.mse_loss(prediction[measured], target[measured])
 
 
-def fit(make_model: type, examples: Examples, train: np.ndarray, valid: np.ndarray, config: Settings, seed: int, fabric: "Fabric") -> Fit:
-    """Train until validation stops improving; after a collapse start again with the next seed, at most three times."""
-    for attempt in range(RESTARTS + 1):
+def fit(
+    make_model: type,
+    examples: Examples,
+    train: np.ndarray,
+    valid: np.ndarray,
+    config: Settings,
+    seed: int,
+    fabric: "Fabric",
+    restarts: int = RESTARTS,
+) -> Fit:
+    """Train until validation stops improving; after a collapse start again with the next seed, at most `restarts` times."""
+    history: list[dict[str, float]] = []
+    for attempt in range(restarts + 1):
         result = fit_once(make_model, examples, train, valid, config, seed + 1000 * attempt, fabric)
+        history += result.history
         if result.status == "trained":
-            return result
-        log.warning(
-            f"seed {result.seed}: COLLAPSED, the predictions do not depend on the input"
-            + ("; starting again" if attempt < RESTARTS else "")
-        )
-    return result
+            break
+        last = result.history[-1]
+        why = f"{last['silent']} layer(s) of rectifiers are off for every example; " * (last["silent"] > 0)
+        again = "; starting again" if attempt < restarts else ""
+        log.warning(f"seed {result.seed}: COLLAPSED, {why}the predictions do not depend on the input (spread {last['spread']:.2g}){again}")
+    return result._replace(history=history)
 
 
 def fit_once(
@@ -115,11 +129,11 @@ def fit_once(
     best, best_loss, status = copy.deepcopy(model.state_dict()), math.inf, "trained"
     for epoch in range(1, config.epochs + 1):
         loss = train_epoch(model, examples, rng.permutation(train)[:per_epoch], config, optimizer, schedule, fabric)
-        valid_loss, spread = validate(model, examples, judged, config.batch_size, fabric)
-        history.append({"epoch": epoch, "seed": seed, "train_loss": loss, "valid_loss": valid_loss, "spread": spread})
+        valid_loss, spread, silent = validate(model, examples, judged, config.batch_size, fabric)
+        history.append({"epoch": epoch, "seed": seed, "train_loss": loss, "valid_loss": valid_loss, "spread": spread, "silent": silent})
         if valid_loss < best_loss:
             best, best_loss, best_epoch = copy.deepcopy(model.state_dict()), valid_loss, epoch
-        status = "collapsed" if spread < COLLAPSE_RATIO or math.isnan(valid_loss) else "trained"
+        status = "collapsed" if spread < COLLAPSE_RATIO or silent or math.isnan(valid_loss) else "trained"
         if (status == "collapsed" and epoch >= config.collapse_patience) or (
             best_loss < math.inf and epoch - best_epoch >= config.patience
         ):
@@ -160,13 +174,31 @@ def batch(examples: Examples, index: np.ndarray, fabric: "Fabric") -> tuple[tupl
     return fabric.to_device(examples.inputs(index)), fabric.to_device(examples.targets(index))
 
 
-def validate(model: nn.Module, examples: Examples, index: np.ndarray, batch_size: int, fabric: "Fabric") -> tuple[float, float]:
-    """Return the validation loss and the ratio sd(prediction) / sd(target), the latter inside each output."""
-    predicted, target = predict(model, examples, index, batch_size, fabric), examples.targets(index)
+def validate(model: nn.Module, examples: Examples, index: np.ndarray, batch_size: int, fabric: "Fabric") -> tuple[float, float, int]:
+    """Return the validation loss, the ratio sd(prediction) / sd(target) inside each output, and how many layers of rectifiers are off."""
+    with watch_rectifiers(model) as active:
+        predicted, target = predict(model, examples, index, batch_size, fabric), examples.targets(index)
     measured = ~torch.isnan(target)
     loss = float(masked_mse(predicted, target)) if measured.any() else math.nan
     spread_of = [values.std(dim=0).nan_to_num(0).mean() for values in (predicted, torch.where(measured, target, predicted))]
-    return loss, float(spread_of[0] / spread_of[1]) if spread_of[1] > 0 else math.nan
+    return loss, float(spread_of[0] / spread_of[1]) if spread_of[1] > 0 else math.nan, sum(not on for on in active.values())
+
+
+@contextmanager
+def watch_rectifiers(model: nn.Module) -> Iterator[dict[str, bool]]:
+    """Give {layer of rectifiers: whether any of its units was on for any example} while the block runs."""
+    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, nn.ReLU | nn.ReLU6)}
+    active = dict.fromkeys(layers, False)
+
+    def note(name: str) -> Callable[..., None]:
+        return lambda _layer, _inputs, output: active.update({name: active[name] or bool((output > 0).any())})
+
+    hooks = [layer.register_forward_hook(note(name)) for name, layer in layers.items()]
+    try:
+        yield active
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 @torch.no_grad()

@@ -6,15 +6,35 @@ import numpy as np
 
 from exprcast.metrics import Estimate
 from exprcast.page import Verdict, number
-from exprcast.results import MODEL, Predictions, Reads, Scores
+from exprcast.results import Predictions, Reads
+from exprcast.score_tables import Leak, Scores
+from exprcast.scoring import MODEL
 
 JUDGED_BY = "r_gene_dev"
-POOLED = "pooled"
+POOLED, NO_TWINS = "pooled", "without twins"
+NO_BETTER = 0.001  # a squared error within this part of the training mean's is no other
 QUESTION = {
     "samples": "how expression differs between samples",
     "samples×genes": "how expression differs between samples",
     "genes": "how expression differs between genes",
 }
+UNITS = {
+    "samples": "{n} samples",
+    "groups": "{n} groups of samples",
+    "genes": "{n} genes",
+    "replicate groups": "{n} groups of replicates",
+}
+SHARED = {
+    "replicate_group": "the same replicate group",
+    "donor": "the same donor",
+    "biosample": "the same biosample",
+    "peaks": "identical peaks",
+    "expression": "identical expression",
+    "twin": "a near-duplicate",
+    "chrom": "the same chromosome",
+    "paralog_group": "paralogs",
+    "promoter": "identical promoters",
+}  # fmt: skip
 MOST_NAMED = 6
 LEAST_MAPPED = 0.5  # share of the reads; a sample with less stands out
 LEAST_GENES = 0.5  # genes detected, as a part of the samples' median
@@ -43,16 +63,22 @@ def judge(scores: Scores, predictions: Predictions) -> str:
     return "worse" if gains[best].high < 0 else "undecided"
 
 
-def make_verdict(scores: Scores, predictions: Predictions, leakage: list[list[str]]) -> Verdict:
-    """Return one family's verdict in words, its three numbers, and what speaks against trusting them."""
+def make_verdict(scores: Scores, predictions: Predictions, leakage: Sequence[Leak]) -> Verdict:
+    """Return one family's verdict in words, its numbers, and what speaks against trusting them."""
     family, best, kind = predictions.family, best_rule(scores, predictions), judge(scores, predictions)
     warnings = [*collapse_warning(predictions), *leakage_warnings(leakage, predictions)]
     own = estimate(scores, family, MODEL, JUDGED_BY)
     question = QUESTION.get(predictions.axes, QUESTION["samples"])
+    remarks = [
+        *sample_remark(scores, predictions),
+        *mean_remark(scores, predictions),
+        *twin_remark(scores, family),
+        *ceiling_remark(scores, family),
+    ]
     if best is None or kind == "unknown":
         because = "its predictions are missing or do not differ from the training mean, so they have no correlation"
         sentence = f"{family} cannot be judged: {because} (r_gene_dev {number(own.value, 2)})."
-        return Verdict("unknown", sentence, [], warnings)
+        return Verdict("unknown", " ".join([sentence, *remarks]), [], warnings)
     rule, gain = estimate(scores, family, best, JUDGED_BY), estimate(scores, family, MODEL, JUDGED_BY, best)
     numbers = f"(r_gene_dev {number(own.value, 2)}; best rule, {rule_name(best)}: {number(rule.value, 2)}; gain {number(gain.value, 2)}, {interval_text(gain)})"
     words = {
@@ -65,8 +91,67 @@ def make_verdict(scores: Scores, predictions: Predictions, leakage: list[list[st
         (number(own.value, 2), f"r_gene_dev of {family}"),
         (number(rule.value, 2), rule_text),
         (number(gain.value, 2), f"gain, {interval_text(gain)}"),
+        *twin_tile(scores, family),
+        *ceiling_tile(scores, family),
     ]
-    return Verdict(kind, words[kind], tiles, warnings)
+    return Verdict(kind, " ".join([words[kind], *remarks]), tiles, warnings)
+
+
+def sample_remark(scores: Scores, predictions: Predictions) -> list[str]:
+    """Say how the model does gene by gene over samples, beside the rule that is best there; genes of one cohort are not independent."""
+    family, rules = predictions.family, [name for name in predictions.predictors if name != MODEL]
+    own, values = (
+        estimate(scores, family, MODEL, "r_sample_median"),
+        {n: estimate(scores, family, n, "r_sample_median").value for n in rules},
+    )
+    best = max(rules, key=lambda name: np.nan_to_num(values[name], nan=-np.inf), default=None)
+    if best is None or np.isnan(own.value) or np.isnan(values[best]):
+        return []
+    gain = estimate(scores, family, MODEL, "r_sample", best)
+    return [
+        f"Over samples, gene by gene, it has a median r_sample of {number(own.value, 2)}, the best rule there ({rule_name(best)}) {number(values[best], 2)}; "
+        f"gain {number(gain.value, 2)}, {interval_text(gain)}."
+    ]
+
+
+def mean_remark(scores: Scores, predictions: Predictions) -> list[str]:
+    """Say that a family whose networks trained is no better than the training mean, if so: a finding, no failure."""
+    family = predictions.family
+    own, mean = (estimate(scores, family, name, "mse").value for name in (MODEL, "mean"))
+    dev = estimate(scores, family, MODEL, JUDGED_BY)
+    same = abs(own - mean) <= NO_BETTER * mean  # False for NaN
+    if predictions.collapsed or not (same or dev.low <= 0 <= dev.high):
+        return []
+    because = "their squared errors differ by less than 0.1 %" if same else f"the interval of its r_gene_dev holds 0 ({interval_text(dev)})"
+    return [f"It is no better than the training mean: {because}."]
+
+
+def twin_remark(scores: Scores, family: str) -> list[str]:
+    """Say what the score is without samples that have a near-duplicate in training."""
+    own = estimate(scores, family, MODEL, JUDGED_BY, scope=NO_TWINS)
+    return (
+        [] if np.isnan(own.value) else [f"Without samples that have a near-duplicate in training its r_gene_dev is {number(own.value, 2)}."]
+    )
+
+
+def twin_tile(scores: Scores, family: str) -> list[tuple[str, str]]:
+    """Return the same as a tile."""
+    own = estimate(scores, family, MODEL, JUDGED_BY, scope=NO_TWINS)
+    return [] if np.isnan(own.value) else [(number(own.value, 2), f"r_gene_dev without near-duplicates, {interval_text(own)}")]
+
+
+def ceiling_remark(scores: Scores, family: str) -> list[str]:
+    """Say how well replicates agree, and what follows for a perfect prediction."""
+    replicate, ceiling = (estimate(scores, family, name, JUDGED_BY) for name in ("replicate", "ceiling"))
+    if np.isnan(ceiling.value):
+        return []
+    return [f"Replicates agree to r {number(replicate.value, 2)}; the most that any prediction can reach is {number(ceiling.value, 2)}."]
+
+
+def ceiling_tile(scores: Scores, family: str) -> list[tuple[str, str]]:
+    """Return the same as a tile."""
+    ceiling = estimate(scores, family, "ceiling", JUDGED_BY)
+    return [] if np.isnan(ceiling.value) else [(number(ceiling.value, 2), "the most that replicates allow")]
 
 
 def rule_name(name: str) -> str:
@@ -74,9 +159,16 @@ def rule_name(name: str) -> str:
     return "the family's own" if name == "rule" else name
 
 
-def interval_text(gain: Estimate) -> str:
-    """Return an interval in words."""
-    return "no interval" if np.isnan(gain.low) else f"95 % interval {number(gain.low, 2)} to {number(gain.high, 2)}"
+def interval_text(one: Estimate) -> str:
+    """Return an interval and what it was drawn over in words."""
+    if np.isnan(one.low):
+        return "no interval"
+    return f"95 % interval {number(one.low, 2)} to {number(one.high, 2)}{over(one)}"
+
+
+def over(one: Estimate) -> str:
+    """Return what an interval was drawn over: " over 8 groups of samples"."""
+    return f" over {UNITS[one.unit].format(n=f'{one.n:,.0f}')}" if one.unit in UNITS else ""
 
 
 def undecided_because(gain: Estimate) -> str:
@@ -97,13 +189,22 @@ def collapse_warning(predictions: Predictions) -> list[str]:
     return [f"COLLAPSED in {len(predictions.collapsed)} of {total} trainings ({named}): those predictions do not depend on the input."]
 
 
-def leakage_warnings(leakage: list[list[str]], predictions: Predictions) -> list[str]:
+def leakage_warnings(leakage: Sequence[Leak], predictions: Predictions) -> list[str]:
     """Return a warning for each thing that test and training parts share on an axis that is held out."""
-    return [
-        f"Test and training {axis} share a {shared.replace('_', ' ')} in {folds} of {len(predictions.folds)} folds ({names}): the scores may be too good."
-        for axis, shared, promised, folds, names in leakage
-        if promised == "1" and folds != "0"
-    ]
+    return [leakage_warning(leak, len(predictions.folds)) for leak in leakage if leak.held_out and leak.folds]
+
+
+def leakage_warning(leak: Leak, folds: int) -> str:
+    """Return one warning; near-duplicates are named one by one."""
+    if leak.shared == "twin":
+        pairs = [name.replace("~", " has a near-duplicate in training: ", 1) for name in leak.names[:MOST_NAMED]]
+        return (
+            "; ".join([*pairs, *([f"{leak.members:,} {leak.axis} in all"] if leak.members > len(pairs) else [])])
+            + ". The scores may be too good."
+        )
+    named = ", ".join(leak.names[:MOST_NAMED]) + (", …" if len(leak.names) > MOST_NAMED else "")
+    what = SHARED.get(leak.shared, leak.shared)
+    return f"Test and training {leak.axis} have {what} in {leak.folds} of {folds} folds ({named}): the scores may be too good."
 
 
 def outliers(reads: Sequence[Reads]) -> dict[str, list[str]]:

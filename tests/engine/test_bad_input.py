@@ -181,17 +181,17 @@ def test_counts_that_were_called_tpm(pipeline, copy, tmp_path, words):
     counts = ["\t".join([gene, *(str(round(float(value) * 3)) for value in values)]) for gene, *values in (row.split("\t") for row in rows)]
     (copy / "counts.tsv").write_text("\n".join([header, *counts]) + "\n")
     run = pipeline(tmp_path, *words(copy, expression="counts.tsv"))
-    expect_refused(run, r"collect_expression.py: error: counts.tsv: .*counts.*--unit counts.*")
+    expect_refused(run, r"collect_expression.py: error: counts.tsv: .*counts.*--expression_unit counts.*")
     assert last_line(run).startswith("collect_expression.py: error: ")
 
 
 def test_columns_for_a_table_that_has_ids(pipeline, cohort, tmp_path, words):
     run = pipeline(tmp_path, *words(cohort, expression="expression.tsv.gz", expression_columns="genes.tsv"))
-    expect_refused(run, r"collect_expression.py: error: --column-genes genes.tsv: every table has ids of its own.*")
+    expect_refused(run, r"collect_expression.py: error: --expression_columns genes.tsv: every table has ids of its own.*")
 
 
 def test_dataset_cut_short(base, pipeline, tmp_path):
     whole = (base.results / "dataset.h5").read_bytes()
     (tmp_path / "cut.h5").write_bytes(whole[: len(whole) // 2])
     run = pipeline(tmp_path, "--dataset", tmp_path / "cut.h5")
-    expect_refused(run, r"list_folds.py: error: cut.h5: cannot be opened as a dataset: .*cut short.*")
+    expect_refused(run, r"check_folds.py: error: cut.h5: cannot be opened as a dataset: .*cut short.*")

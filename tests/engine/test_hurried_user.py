@@ -4,9 +4,13 @@ import random
 import re
 import statistics
 import time
+from pathlib import Path
 
 import pytest
 
+from exprcast.family import load_family
+
+ROOT = Path(__file__).parents[2]
 HEADER = "sample,donor,reads_1,reads_2,strandedness,fragment_mean,fragment_sd,peaks"
 PAIR = "reads/CT01_D1_R1_R1.fastq.gz,reads/CT01_D1_R1_R2.fastq.gz"
 PEAKS = "peaks/CT01_D2_R2.narrowPeak.gz"
@@ -39,6 +43,7 @@ SIMULATED = {  # words after `run`, and what is said of them
     "--expression_unit fpkm": "--expression_unit fpkm: choose from tpm, counts, cpm, rpkm",
     "--families": "--families: a value is needed",
     "--families atac_sic": "--families atac_sic: there is no such family; choose from .*atac_cis.*",
+    "--families atac_cis:fast": "--families atac_cis:fast: atac_cis has no preset fast; choose from default, quick.*",
     "--families atac_cis,atac_cis:quick": "--families atac_cis: named twice.*",
     "--families none,atac_cis": "--families none: there is no such family.*",
     "--group_by lab": "--group_by lab: not possible; it should look like .*",
@@ -57,6 +62,11 @@ SHEETS = {  # a sheet's text, and what is said of it
     f"{HEADER},peaks\n{GOOD},x": "samples.csv: column peaks occurs twice",
     f"{HEADER.replace('strandedness', 'strandednes')}\n{GOOD}": "samples.csv: column strandednes is not known; did you mean strandedness.*",
     f"{HEADER.replace('reads_1', 'read_1')}\n{GOOD}": "samples.csv: column read_1 is not known; did you mean reads_1.*",
+    f"{HEADER}\n{GOOD}".replace("reads_1", "fastq_1"): "samples.csv: column fastq_1 is not known; here it is called reads_1",
+    f"{HEADER}\n{GOOD}".replace("donor", "patient"): "samples.csv: column patient is not known; here it is called donor",
+    b"PK\x03\x04\xff\x00": r"samples.csv: this is an Excel workbook \(or another ZIP file\); save it as CSV \(UTF-8\)",
+    f"{HEADER}\n{GOOD}".encode("utf-16"): r"samples.csv: this is UTF-16; save it as CSV \(UTF-8\)",
+    f"{HEADER}\n{GOOD}".replace(",d,", ",Zoë,").encode("latin-1"): "samples.csv: this is not UTF-8 text; .*",
     f"{HEADER}\nA,d": "samples.csv line 2: 2 cells where the header has 8",
     f"{HEADER}\n{GOOD},more": "samples.csv line 2: 9 cells where the header has 8",
     f"{HEADER}\n{GOOD.replace('A,', ',', 1)}": "samples.csv line 2, column sample: '': use letters.*",
@@ -109,21 +119,28 @@ def test_sixty_mistakes_end_soon_in_plain_lines(pipeline, cohort, tmp_path):
         for name, file in (("gtf", "annotation.gtf.gz"), ("fasta", "genome.fa.gz"), ("transcript_fasta", "cdna.fa.gz"))
         for word in (f"--{name}", cohort / file)
     ]
-    calls = [(["-profile", "test", *words.split(" ", 1)], expected) for words, expected in SIMULATED.items()]
+    calls = [(["-profile", "test", *words.split()], expected) for words, expected in SIMULATED.items()]
     for number, (text, expected) in enumerate(SHEETS.items()):
         sheet = cohort / f"case{number}" / "samples.csv"
         sheet.parent.mkdir()
         for name in ("reads", "peaks"):
             (sheet.parent / name).symlink_to(cohort / name)
-        sheet.write_text(text, encoding="utf-8")
+        sheet.write_bytes(text if isinstance(text, bytes) else text.encode())
         calls.append((["--samples", sheet, *references], expected))
-    assert len(calls) == 62
+    assert len(calls) == 68
     seconds = []
     for words, expected in calls:
         start = time.monotonic()
         run = pipeline(tmp_path, *words)
         seconds.append(refused(run, time.monotonic() - start, expected))
     assert statistics.median(seconds) < 5, f"{max(seconds):.1f} s at most"
+
+
+def test_help_on_families_names_all_of_them_with_their_presets(pipeline, tmp_path):
+    run = pipeline(tmp_path, "--help", "families")
+    names = sorted(path.stem for path in (ROOT / "bin/exprcast/families").glob("[a-z]*.py"))
+    listed = [f"{name} ({', '.join(f'{name}:{preset}' for preset in load_family(name).PRESETS)})" for name in names]
+    assert run.status == 0 and f"families {'; '.join(listed)}\n" in run.text
 
 
 def all_at_once() -> str:
@@ -164,7 +181,7 @@ def test_broken_sheets_are_read_or_refused_but_never_break_the_reader(nextflow, 
         (folder / name).symlink_to(cohort / name)
     sheets = [*SHEETS, *broken_sheets(300)]
     for number, text in enumerate(sheets):
-        (folder / f"{number:03d}.csv").write_bytes(text.encode())
+        (folder / f"{number:03d}.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
     (project / "reader.nf").write_text(READER)
     run, strict = (
         nextflow(tmp_path, "run", project / "reader.nf", "--folder", folder, NXF_SYNTAX_PARSER=parser) for parser in ("v1", "v2")

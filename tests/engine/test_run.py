@@ -101,14 +101,14 @@ def test_reads_are_quantified_and_shown(base):
 
 
 def test_leakage_says_what_the_grouping_left(base):
-    shared = {row["shared"]: row["folds_with_sharing"] for row in rows_of(base.results / "tables/leakage.tsv", "shared")}
+    shared = {row["shared"]: row["folds"] for row in rows_of(base.results / "tables/leakage.tsv", "axis", "shared") if row["axis"] == "samples"}
     assert shared["donor"] == shared["replicate_group"] == "0"  # held out together
     assert shared["biosample"] != "0"  # left out of --group_by by the profile, and said so
 
 
 def test_scores_and_report_show_the_model_beside_its_baselines(base):
     scores = rows_of(base.results / "scores.tsv", "family", "predictor", "metric", "value")
-    assert {row["predictor"] for row in scores} >= {"model", "mean", "ridge", "nearest", "rule"}
+    assert {row["predictor"] for row in scores} >= {"model", "mean", "ridge", "nearest", "kernel", "trees", "rule"}
     assert all(-1 <= float(row["value"]) <= 1 for row in scores if row["metric"] == "r_gene")
     page = (base.results / "report.html").read_text()
     assert FAMILY in page and page.rstrip().endswith("</html>")
@@ -154,13 +154,14 @@ def test_a_dataset_starts_at_the_models(base, pipeline, tmp_path):
     run = pipeline(tmp_path, "-profile", "test", "--simulate", "false", "--dataset", base.results / "dataset.h5", "--attribution_genes", 0)
     assert run.status == 0, run.text
     assert run.processes("COMPLETED") == {
-        "LIST_FOLDS",
+        "CHECK_FOLDS",
         "TRAIN",
         "FIT_BASELINES",
         "PREDICT",
         "COMBINE",
         "EVALUATE",
         "REPORT",
+        "CHECK_TRAINED",
         "WRITE_PARAMETERS",
     }
     assert (run.results / "scores.tsv").read_bytes() == (base.results / "scores.tsv").read_bytes()

@@ -9,6 +9,7 @@ from torch import nn
 from exprcast.training import Settings
 
 EXAMPLES, INPUTS, TARGET, UNITS = "genes", ("promoters/halflife",), "labels/value", ("zscore",)
+METHODS = "One linear layer, at most {epochs} epochs."
 
 
 @dataclass

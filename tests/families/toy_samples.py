@@ -9,6 +9,7 @@ from torch import nn
 from exprcast.training import Settings
 
 EXAMPLES, INPUTS, TARGET, UNITS = "samples", ("accessibility/bin", "accessibility/signal"), "expression/gene", ("tpm",)
+METHODS = "One linear layer, at most {epochs} epochs."
 
 
 @dataclass

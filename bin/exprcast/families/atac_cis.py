@@ -28,9 +28,16 @@ EXAMPLES = "samples×genes"
 INPUTS = ("accessibility/bin", "accessibility/signal", "tss/position", "genes/strand")
 TARGET = "expression/gene"
 UNITS = ("tpm", "cpm", "rpkm")
+METHODS = (
+    "One convolutional network for all genes reads the quantile-normalised signal in bins of {bin_bp:,} bp within ± {flank_bp:,} bp of a gene's start "
+    "site (of several, the one with the strongest signal in training samples), as it is and as its deviation from the mean training sample. "
+    "{channels} channels, each with learned weights of distance, are summed and pass {hidden} hidden units; the result is added to the gene's mean "
+    "in training, or, for a gene never seen, to a level read from the mean training sample's window."
+)
 SCALE = CODES_PER_LOG2 * 4  # codes to numbers of about one
 OPENNESS = 4.0  # steepness of the soft open/closed channel; a hard one would have no gradient to attribute by
 RULE_DECAYS_BP = (5_000, 50_000)
+SUMMARY_DECAYS_BP = (1_000, 5_000, 20_000, 60_000)
 
 
 @dataclass
@@ -89,7 +96,11 @@ class Examples:
         self.windows = extract_windows(dataset, self.tss, reference, config.flank_bp, config.bin_bp)
         self.mean_window, self.level = state["mean_window"].numpy(), state["level"].numpy()
         self.sizes = {"bins": self.windows.shape[2], "bin_bp": config.bin_bp, "flank_bp": config.flank_bp}
-        self.distance = np.abs(bin_centres(config.flank_bp, config.bin_bp))
+        place = bin_centres(config.flank_bp, config.bin_bp)  # below 0 upstream
+        self.distance = np.abs(place)
+        sums = [np.exp(-self.distance / decay) for decay in SUMMARY_DECAYS_BP]
+        means = [self.distance <= 1_000, (place < -2_000) & (place > -50_000), (place > 2_000) & (place < 50_000), self.distance >= 50_000]
+        self.regions = np.column_stack([*sums, *(mask / max(mask.sum(), 1) for mask in means)]).astype(np.float32)  # (bins, 8)
 
     def __len__(self) -> int:
         return self.values.size
@@ -112,6 +123,15 @@ class Examples:
         """Return (index, 2 · bins): the window's deviation from the average one, and the average one."""
         window, mean, _ = self.inputs(index)
         return torch.cat([window - mean, mean], dim=1).numpy()
+
+    def summary(self, index: np.ndarray) -> np.ndarray:
+        """Return (index, 21): the promoter's maximum, sums that decay with distance, three regions and the share of open bins, once for
+        the window's deviation from the average one and once for the average one; the gene's known mean."""
+        window, mean, level = (values.numpy() for values in self.inputs(index))
+        near = self.distance <= 1_000
+        change = [(window[:, near].max(axis=1) - mean[:, near].max(axis=1)), (window - mean) @ self.regions, (window > 0).mean(axis=1)]
+        usual = [mean[:, near].max(axis=1), mean @ self.regions, (mean > 0).mean(axis=1)]
+        return np.column_stack([*change, *usual, level]).astype(np.float32)
 
 
 def decode(codes: np.ndarray) -> torch.Tensor:

@@ -1,0 +1,65 @@
+"""A control: the same examples with shuffled labels. A network trained on them should predict no better than the training mean."""
+
+import numpy as np
+import torch
+
+from exprcast.dataset import TRAIN, VALID
+from exprcast.family import Examples, place
+from exprcast.means import target_matrix
+
+SHUFFLED = "shuffled"
+
+
+class ShuffledExamples:
+    """Examples whose training and validation targets belong to other examples of the same role."""
+
+    def __init__(self, axes: str, examples: Examples, roles: np.ndarray, seed: int) -> None:
+        self.examples, self.axes = examples, axes
+        self.values = shuffle_roles(axes, examples, roles, np.random.default_rng(seed))
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.examples, name)
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def targets(self, index: np.ndarray) -> torch.Tensor:
+        """Return (index, outputs) shuffled targets; NaN for test examples and what was not measured."""
+        if self.axes == "samples":
+            return torch.from_numpy(self.values[index])
+        return torch.from_numpy(self.values.T[index] if self.axes == "genes" else self.values.ravel()[index][:, None])
+
+
+def shuffle_roles(axes: str, examples: Examples, roles: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return (rows, columns) targets, shuffled inside training and inside validation.
+
+    Of examples on samples whole rows change places, on genes whole columns. Of pairs, columns whose cells have the same roles change
+    places where genes are held out, and then each gene's values among its samples of one role.
+    """
+    matrix = np.full((len(examples.rows), len(examples.columns)), np.nan, dtype=np.float32)
+    role = np.zeros(matrix.shape, dtype=np.uint8)
+    place(axes, role, np.arange(len(examples)), np.broadcast_to(roles[:, None], (len(roles), matrix.size // len(roles))))
+    for part in (TRAIN, VALID):
+        index = np.flatnonzero(roles == part)
+        values = target_matrix(axes, examples, index)
+        if axes == "samples":
+            matrix[index] = values[rng.permutation(index)]
+        elif axes == "genes":
+            matrix[:, index] = values[:, rng.permutation(index)]
+        else:
+            matrix = np.where(role == part, shuffle_pairs(values, role == part, rng), matrix)
+    return matrix
+
+
+def shuffle_pairs(values: np.ndarray, inside: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return (rows, columns) values whose cells `inside` changed places."""
+    values = values.copy()
+    _, pattern = np.unique(inside, axis=1, return_inverse=True)
+    if pattern.max() > 0:  # genes are held out: levels change places, too
+        for group in range(pattern.max() + 1):
+            columns = np.flatnonzero(pattern == group)
+            values[:, columns] = values[:, rng.permutation(columns)]
+    for column in range(values.shape[1]):
+        rows = np.flatnonzero(inside[:, column])
+        values[rows, column] = values[rng.permutation(rows), column]
+    return values

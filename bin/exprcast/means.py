@@ -1,0 +1,61 @@
+"""The training mean, the simplest predictor there is; the other baselines are fitted to what it leaves over.
+
+A gene whose RNA was never seen has no mean of its own: it takes the mean over all training genes. Where such genes are what a
+fold tests, `base` is that one number for every gene, so that the other baselines learn how high genes are, and not only how
+samples differ.
+"""
+
+import numpy as np
+
+from exprcast.family import Examples, place
+
+BLOCK = 16_384
+Fitted = dict[str, np.ndarray]
+
+
+def blocks(index: np.ndarray) -> list[np.ndarray]:
+    """Cut an index into blocks of at most 16,384."""
+    return np.array_split(index, max(1, -(-len(index) // BLOCK)))
+
+
+def target_matrix(axes: str, examples: Examples, index: np.ndarray) -> np.ndarray:
+    """Return (rows, columns) float32 of the targets of these examples, NaN elsewhere."""
+    matrix = np.full((len(examples.rows), len(examples.columns)), np.nan, dtype=np.float32)
+    for part in blocks(index):
+        place(axes, matrix, part, examples.targets(part).numpy())
+    return matrix
+
+
+def nan_mean(values: np.ndarray, axis: int | None = None) -> np.ndarray:
+    """Return the mean of what was measured, NaN where nothing was (without NumPy's warning)."""
+    measured = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        return np.nansum(values, axis=axis, dtype=np.float64) / measured.sum(axis=axis)
+
+
+def fit_mean(axes: str, examples: Examples, train: np.ndarray, test: np.ndarray) -> Fitted:
+    """Return the mean over training examples of each output (samples: column; genes: row; pairs: column), and the base for other fits."""
+    matrix = target_matrix(axes, examples, train)
+    by_output = nan_mean(matrix, axis=1 if axes == "genes" else 0)
+    overall = nan_mean(matrix)
+    output = np.where(np.isnan(by_output), overall, by_output)
+    tested = test % len(examples.columns) if axes == "samples×genes" else np.arange(len(output))
+    seen = not np.isnan(by_output[tested]).any()
+    return {"output": output, "base": output if seen else np.full_like(output, overall)}
+
+
+def knows_outputs(mean: Fitted) -> bool:
+    """Say whether every output that the fold tests was seen in training."""
+    return np.array_equal(mean["output"], mean["base"])
+
+
+def predict_mean(axes: str, examples: Examples, mean: Fitted, index: np.ndarray, key: str = "output") -> np.ndarray:
+    """Return (index, outputs) training means of these examples' outputs, or their base."""
+    if axes == "samples×genes":
+        return mean[key][index % len(examples.columns)][:, None]
+    return np.broadcast_to(mean[key], (len(index), len(mean[key])))
+
+
+def residual(axes: str, examples: Examples, mean: Fitted, index: np.ndarray) -> np.ndarray:
+    """Return (index, outputs) target − base, NaN where not measured."""
+    return examples.targets(index).numpy() - predict_mean(axes, examples, mean, index, "base")

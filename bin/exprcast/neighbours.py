@@ -1,0 +1,208 @@
+"""Baselines that look at which training members resemble a new one: the nearest one's values, and kernel ridge regression.
+
+Members are what examples lie on: samples, genes, or for pairs both. A sample of pairs is described by its features around up to
+2,000 training genes, as deviations from the mean training sample; a gene by its features averaged over up to 32 training samples.
+The kernel is Gaussian, its width the median distance of training members. Of many members 2,000 are landmarks (Nyström's
+approximation; with fewer it is exact). The penalty is chosen on validation.
+"""
+
+import numpy as np
+
+from exprcast.family import Examples
+from exprcast.means import Fitted, blocks, knows_outputs, nan_mean, predict_mean, residual, target_matrix
+
+PROFILE_GENES = 2_000  # genes whose features make a sample's profile, drawn with seed 0 from those in training
+GENES_AT_ONCE = 50
+PROFILE_SAMPLES = 32
+LANDMARKS = 2_000
+PENALTIES = np.logspace(-3, 1, 9)  # in units of the kernel's mean diagonal, which is 1
+
+
+def fit_nearest(axes: str, examples: Examples, mean: Fitted, train: np.ndarray, valid: np.ndarray) -> Fitted:
+    """Return the nearest training member of every row and column that may need one, and the training targets to copy.
+
+    Similarity is the correlation of profiles as deviations from the training mean; a training member is never its own neighbour.
+    """
+    matrix = target_matrix(axes, examples, train)
+    if axes != "samples×genes":
+        return {"values": matrix, "row" if axes == "samples" else "column": most_similar(all_features(examples), train)}
+    rows, columns = trained(matrix)
+    nearest = most_correlated(profile_gram(examples, columns, rows), rows)
+    fitted = {"values": matrix, "row": nearest}
+    if not knows_outputs(mean):
+        fitted["column"] = most_similar(gene_profiles(examples, rows), columns)
+    return fitted
+
+
+def predict_nearest(axes: str, examples: Examples, mean: Fitted, nearest: Fitted, index: np.ndarray) -> np.ndarray:
+    """Return the training values of the nearest member."""
+    values = nearest["values"]
+    if axes == "samples":
+        return values[nearest["row"][index]]
+    if axes == "genes":
+        return values[:, nearest["column"][index]].T
+    row, column = np.divmod(index, len(examples.columns))
+    direct = values[nearest["row"][row], column]
+    if "column" in nearest:
+        other = nearest["column"][column]
+        same_sample = values[row, other]
+        similar = np.where(np.isnan(same_sample), values[nearest["row"][row], other], same_sample)
+        direct = np.where(np.isnan(direct), similar, direct)
+    return direct[:, None]
+
+
+def fit_kernel(axes: str, examples: Examples, mean: Fitted, train: np.ndarray, valid: np.ndarray) -> Fitted:
+    """Return what the kernel needs to predict; for pairs the change in every sample, and where tested genes are unseen their level."""
+    if axes != "samples×genes":
+        return fit_kernel_on_members(axes, examples, mean, train, valid)
+    matrix = target_matrix(axes, examples, train)
+    rows, columns = trained(matrix)
+    kernel = gaussian(squared_distances(profile_gram(examples, columns, rows))[:, rows], rows)
+    change, judged = ((target_matrix(axes, examples, index) - mean["output"])[:, columns] for index in (train, valid))
+    fitted = solve_kernel(kernel[rows], kernel[rows], change[rows], kernel, judged)
+    weights = np.zeros((len(rows), len(examples.columns)), dtype=np.float32)
+    weights[:, columns] = fitted["weights"]
+    fitted |= {"row": kernel.astype(np.float32), "weights": weights}
+    if not knows_outputs(mean):
+        fitted["level"] = gene_levels(examples, rows, columns, mean)
+    return fitted
+
+
+def predict_kernel(axes: str, examples: Examples, mean: Fitted, kernel: Fitted, index: np.ndarray) -> np.ndarray:
+    """Return the mean (or the level read from a gene's profile) plus the change that the kernel sees."""
+    if axes != "samples×genes":
+        near = gaussian_to(examples.features(index), kernel)
+        return predict_mean(axes, examples, mean, index, "base") + near @ kernel["weights"]
+    row, column = np.divmod(index, len(examples.columns))
+    rows, place = np.unique(row, return_inverse=True)
+    level = kernel["level"] if "level" in kernel else mean["output"]
+    return (level[column] + (kernel["row"][rows] @ kernel["weights"])[place, column])[:, None]
+
+
+def fit_kernel_on_members(axes: str, examples: Examples, mean: Fitted, train: np.ndarray, valid: np.ndarray) -> Fitted:
+    """Fit examples that are samples or genes themselves."""
+    fitted = make_landmarks(examples.features(train))
+    kernels = [np.concatenate([gaussian_to(examples.features(part), fitted) for part in blocks(index)]) for index in (train, valid)]
+    targets = [residual(axes, examples, mean, index) for index in (train, valid)]
+    return fitted | solve_kernel(landmark_kernel(fitted), kernels[0], targets[0], kernels[1], targets[1])
+
+
+def gene_levels(examples: Examples, rows: np.ndarray, columns: np.ndarray, mean: Fitted) -> np.ndarray:
+    """Return (columns,) each gene's level: its training mean, or for a gene never seen what its profile says (every tenth gene validates)."""
+    profiles = gene_profiles(examples, rows)
+    judged, learnt = columns[::10], np.setdiff1d(columns, columns[::10])
+    fitted = make_landmarks(profiles[learnt])
+    kernel, y = gaussian_to(profiles, fitted), (mean["output"] - mean["base"])[:, None]
+    solved = solve_kernel(landmark_kernel(fitted), kernel[learnt], y[learnt], kernel[judged], y[judged])
+    level = mean["base"] + (kernel @ solved["weights"])[:, 0]
+    level[columns] = mean["output"][columns]
+    return level
+
+
+def solve_kernel(square: np.ndarray, train: np.ndarray, y: np.ndarray, valid: np.ndarray, y_valid: np.ndarray) -> Fitted:
+    """Return weights (landmarks, outputs) of the penalty that is best on validation.
+
+    Kernels: square (landmarks, landmarks), train and valid (members, landmarks); targets (members, outputs), NaN = not measured.
+    """
+    values, vectors = np.linalg.eigh(square)
+    kept = values > 1e-6 * values[-1]
+    whiten = vectors[:, kept] / np.sqrt(values[kept])
+    features = train @ whiten
+    values, vectors = np.linalg.eigh(features.T @ features)
+    moment = vectors.T @ (features.T @ np.nan_to_num(y))
+    candidates = [whiten @ (vectors @ (moment / (np.maximum(values, 0) + penalty)[:, None])) for penalty in PENALTIES]
+    losses = np.array([nan_mean((y_valid - valid @ weights) ** 2) for weights in candidates])
+    best = int(np.argmin(losses))
+    return {"weights": candidates[best].astype(np.float32), "penalty": PENALTIES[[best]], "valid_loss": losses}
+
+
+def make_landmarks(features: np.ndarray) -> Fitted:
+    """Return standardised features of up to 2,000 members, how to standardise others, and the kernel's width."""
+    centre, sd = features.mean(axis=0), features.std(axis=0)
+    scale = np.where(sd > 1e-6, sd, np.inf)
+    chosen = np.sort(np.random.default_rng(0).choice(len(features), min(LANDMARKS, len(features)), replace=False))
+    landmarks = (features[chosen] - centre) / scale
+    scale = np.where(np.isinf(scale), 1.0, scale)
+    few = landmarks[:200]
+    distances = squared_distances(few @ few.T)
+    return {"landmarks": landmarks, "centre": centre, "scale": scale, "width": np.array([median_positive(distances)])}
+
+
+def gaussian_to(features: np.ndarray, fitted: Fitted) -> np.ndarray:
+    """Return (members, landmarks) kernel values of members given by their features."""
+    x, landmarks = (features - fitted["centre"]) / fitted["scale"], fitted["landmarks"]
+    distances = (x**2).sum(axis=1)[:, None] + (landmarks**2).sum(axis=1)[None, :] - 2 * x @ landmarks.T
+    return np.exp(-np.maximum(distances, 0) / fitted["width"])
+
+
+def landmark_kernel(fitted: Fitted) -> np.ndarray:
+    """Return (landmarks, landmarks) kernel values."""
+    return np.exp(-squared_distances(fitted["landmarks"] @ fitted["landmarks"].T) / fitted["width"])
+
+
+def gaussian(distances: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """Return the kernel of squared distances (members, training members)."""
+    return np.exp(-distances / median_positive(distances[train]))
+
+
+def median_positive(distances: np.ndarray) -> float:
+    """Return the median of what is above 0, 1 if nothing is."""
+    positive = distances[distances > 0]
+    return float(np.median(positive)) if len(positive) else 1.0
+
+
+def squared_distances(gram: np.ndarray) -> np.ndarray:
+    """Return squared distances of profiles from their inner products."""
+    size = np.diag(gram)
+    return np.maximum(size[:, None] + size[None, :] - 2 * gram, 0)
+
+
+def trained(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows and the columns that have a training target."""
+    measured = ~np.isnan(matrix)
+    return np.flatnonzero(measured.any(axis=1)), np.flatnonzero(measured.any(axis=0))
+
+
+def all_features(examples: Examples) -> np.ndarray:
+    """Return (examples, features)."""
+    return np.concatenate([examples.features(part) for part in blocks(np.arange(len(examples)))])
+
+
+def most_similar(profiles: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """Return for each profile (members, features) the training member that correlates best with it, itself excluded."""
+    centred = profiles - profiles[train].mean(axis=0)
+    norm = np.linalg.norm(centred, axis=1, keepdims=True)
+    centred = centred / np.where(norm > 0, norm, 1)
+    nearest = np.empty(len(profiles), dtype=np.int64)
+    for part in blocks(np.arange(len(profiles))):
+        similarity = centred[part] @ centred[train].T
+        similarity[part[:, None] == train[None, :]] = -np.inf
+        nearest[part] = train[similarity.argmax(axis=1)]
+    return nearest
+
+
+def most_correlated(gram: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """Return the same from the inner products of centred profiles."""
+    norm = np.sqrt(np.where(np.diag(gram) > 0, np.diag(gram), 1))
+    similarity = (gram / norm[:, None] / norm[None, :])[:, train]
+    similarity[np.arange(len(gram))[:, None] == train[None, :]] = -np.inf
+    return train[similarity.argmax(axis=1)]
+
+
+def profile_gram(examples: Examples, genes: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """Return (samples, samples) inner products of the samples' profiles around training genes, the mean training sample taken away."""
+    chosen = np.sort(np.random.default_rng(0).choice(genes, min(PROFILE_GENES, len(genes)), replace=False))
+    count, width = len(examples.rows), len(examples.columns)
+    gram = np.zeros((count, count))
+    for part in np.array_split(chosen, -(-len(chosen) // GENES_AT_ONCE)):
+        profiles = np.stack([examples.features(row * width + part).ravel() for row in range(count)])
+        profiles = profiles - profiles[train].mean(axis=0)
+        gram += profiles @ profiles.T
+    return gram
+
+
+def gene_profiles(examples: Examples, samples: np.ndarray) -> np.ndarray:
+    """Return (genes, features): a gene is described by its features averaged over up to 32 training samples."""
+    chosen = samples[np.linspace(0, len(samples) - 1, min(PROFILE_SAMPLES, len(samples))).astype(int)]
+    width = len(examples.columns)
+    return sum(examples.features(row * width + np.arange(width)) for row in chosen) / len(chosen)

@@ -1,0 +1,241 @@
+"""The report's sections of scores: every number beside simple rules, observed against predicted, which genes are predictable."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from exprcast.figures import MOST_BARS, draw_bars, draw_density, draw_histogram, draw_intervals
+from exprcast.metrics import Estimate
+from exprcast.page import Cell, Picture, Pictures, Section, Table, Terms, Text, decimal, number
+from exprcast.results import Predictions
+from exprcast.score_tables import Genes, Scores, Units
+from exprcast.scoring import MODEL
+from exprcast.verdict import NO_TWINS, POOLED, best_rule, estimate, over, rule_name
+
+METRICS = {
+    "r_gene_dev": "Within one sample, each gene's training mean taken away: does the predictor know which genes are higher or lower here than "
+    "they usually are? Mean over samples. The verdict is judged by this number.",
+    "r_gene_dev_min": "The same number for the sample where it is lowest.",
+    "r_sample_median": "For one gene, over samples: do prediction and measurement rise and fall together (both minus the training mean)? Median over genes.",
+    "r_sample_positive": "Share of genes for which that correlation is above 0.",
+    "r_sample_significant": "Share of genes for which it is above 0 beyond chance (false discovery rate below 5 %).",
+    "r_gene": "Within one sample, over genes, nothing taken away: are highly expressed genes predicted high? Mean over samples. "
+    "Simple rules score high here too, because most genes keep their level in all samples.",
+    "rho_gene": "The same with ranks (Spearman).",
+    "mse": "Mean squared error over all test values; smaller is better.",
+    "mae": "Mean absolute error over all test values; smaller is better.",
+    "r2_cod": "Share of the variance of all test values that is predicted: 1 − squared errors / squared distances from their mean. Below 0: worse than one number for all.",
+    "r2_pearson": "Squared correlation over all test values; blind to a wrong scale.",
+}
+SMALLER_IS_BETTER = ("mse", "mae")
+FOLD_SCOPE, FOLD_METRICS = "mean over folds (range)", ("r_gene_dev", "r_gene", "mse", "mae")
+SEED_SCOPES, SEED_METRICS = ("mean over seeds (SD)", "best seed by validation"), ("r_gene_dev", "r_gene", "r_sample_median", "mse")
+CLASS_SCOPE, CLASSES = "nearest training gene", ("0", "0 to 0.05", "0.05 to 0.2", "0.2 to 1")
+REPLICATES = ("replicate", "ceiling")
+GAINS = {"r_gene_dev": "r_gene_dev", "r_sample": "r_sample", "r_gene": "r_gene", "mse": "mse saved"}
+RULES = [
+    ("mean", "The gene's mean over the training samples: the same in every sample, so that correlations of deviations from it are NA."),
+    ("ridge", "That mean plus a linear function of the inputs that the model reads."),
+    ("nearest", "The measured values of the training sample whose inputs are most similar."),
+    ("kernel", "That mean plus a smooth function of all inputs at once: kernel ridge regression."),
+    ("trees", "That mean plus a sum of decision trees on the same inputs: gradient boosting."),
+    ("shuffled", "A control, no rule: the same network trained on labels that were shuffled. It should predict nothing."),
+    ("replicate", "No prediction: another replicate of the same sample, as measured. Shows how well a measurement repeats."),
+    ("ceiling", "The square root of that: what a perfect prediction would reach against one replicate."),
+    ("rule", "The family's own simple rule; for open chromatin, peaks summed with weights that fall with distance from the TSS."),
+]
+BEYOND_CHANCE, BEST_GENES = 0.05, 20
+
+
+def scores_section(families: Sequence[Predictions], scores: Scores) -> Section:
+    """Scores beside baselines: pictures of the two main numbers, then every number with its interval."""
+    blocks: list = [Terms("What the numbers mean", list(METRICS.items())), Terms("What the model is compared with", RULES)]
+    for p in families:
+        drawn = over(estimate(scores, p.family, MODEL, "r_gene_dev"))
+        pooled = f"{p.family}, pooled: all test values at once; 95 % interval{drawn} (of r_sample over genes) in small print"
+        blocks += [
+            Pictures([
+                score_picture(p, scores, "r_gene_dev", f"which genes are higher or lower than usual in a sample; 95 % interval{drawn}"),
+                score_picture(p, scores, "r_sample_median", "in which samples a gene is higher or lower than usual; median and 95 % interval over genes"),
+            ]),
+            Table(pooled, ["predictor", *METRICS], score_rows(p, scores, METRICS, POOLED)),
+            Table(f"{p.family}, mean over folds; lowest and highest in small print", ["predictor", *FOLD_METRICS], score_rows(p, scores, FOLD_METRICS, FOLD_SCOPE)),
+            Table(f"{p.family}, gain of the model, pooled and paired; a rule's NA counts 0", ["gain", *GAINS.values()], gain_rows(p, scores)),
+            *twin_table(p, scores),
+            *class_table(p, scores),
+            *seed_table(p, scores),
+        ]  # fmt: skip
+    return Section("scores", "Scores beside simple rules", blocks)
+
+
+def shown(p: Predictions, scores: Scores, metric: str = "r_gene_dev") -> list[str]:
+    """Return what has a row: the model, its baselines, controls, and replicates where there are any."""
+    return [*p.predictors, *p.controls, *(name for name in REPLICATES if (p.family, name, "", metric, POOLED) in scores)]
+
+
+def score_picture(p: Predictions, scores: Scores, metric: str, words: str) -> Picture:
+    """Draw one pooled metric of every predictor."""
+    estimates = {name: estimate(scores, p.family, name, metric) for name in shown(p, scores, metric)}
+    alt = f"{metric} of {p.family}: " + ", ".join(f"{name} {number(one.value, 2)}" for name, one in estimates.items())
+    return draw_intervals(f"{p.family} {metric}", estimates, metric, alt, f"{p.family}: {metric}, {words}.")
+
+
+def score_rows(p: Predictions, scores: Scores, metrics: Sequence[str], scope: str) -> list[list[Cell | str]]:
+    """Return one row a predictor; the best value that was predicted is marked in each column."""
+    names = shown(p, scores) if scope == POOLED else [*p.predictors, *p.controls]
+    table = {name: [estimate(scores, p.family, name, metric, scope=scope) for metric in metrics] for name in names}
+    best = []
+    for k, metric in enumerate(metrics):
+        values = [table[name][k].value for name in p.predictors if not np.isnan(table[name][k].value)]
+        best.append((min if metric in SMALLER_IS_BETTER else max)(values, default=np.nan))
+    return [
+        [name, *(score_cell(one, "best" if name in p.predictors and one.value == best[k] else "") for k, one in enumerate(row))]
+        for name, row in table.items()
+    ]
+
+
+def gain_rows(p: Predictions, scores: Scores) -> list[list[Cell | str]]:
+    """Return what the model has more than each baseline."""
+    rules = [name for name in p.predictors if name != MODEL]
+    return [[f"over {name}", *(score_cell(estimate(scores, p.family, MODEL, metric, name)) for metric in GAINS)] for name in rules]
+
+
+def twin_table(p: Predictions, scores: Scores) -> list[Table]:
+    """Return the scores without samples that have a near-duplicate in training; nothing where none has."""
+    if (p.family, MODEL, "", "r_gene_dev", NO_TWINS) not in scores:
+        return []
+    metrics, rows = ("r_gene_dev", "r_gene"), []
+    for name in p.predictors:
+        own = [score_cell(estimate(scores, p.family, name, metric, scope=NO_TWINS)) for metric in metrics]
+        gains = [score_cell(estimate(scores, p.family, MODEL, metric, name, NO_TWINS)) for metric in metrics] if name != MODEL else ["", ""]
+        rows.append([name, *own, *gains])
+    caption = f"{p.family}, pooled, without samples that have a near-duplicate in training; 95 % interval in small print"
+    return [Table(caption, ["predictor", *metrics, *(f"gain of the model, {metric}" for metric in metrics)], rows)]
+
+
+def class_table(p: Predictions, scores: Scores) -> list[Table]:
+    """Return scores by how similar the nearest training gene's promoter is; nothing where that is not known."""
+    rows = []
+    for metric in ("r_gene_dev", "r_gene"):
+        for one in CLASSES:
+            found = [estimate(scores, p.family, name, metric, scope=f"{CLASS_SCOPE} {one}") for name in p.predictors]
+            if (p.family, MODEL, "", metric, f"{CLASS_SCOPE} {one}") in scores:
+                rows.append([f"{metric}, similarity {one}", *map(score_cell, found)])
+    caption = f"{p.family}, pooled, by the similarity of the most similar training gene's promoter (shared k-mers of the smaller one)"
+    return [Table(caption, ["genes", *p.predictors], rows)] if rows else []
+
+
+def seed_table(p: Predictions, scores: Scores) -> list[Table]:
+    """Return each seed's scores, their mean with its SD, and those of the seeds that were best on validation; nothing for one seed."""
+    if (p.family, MODEL, "", "r_gene_dev", SEED_SCOPES[0]) not in scores:
+        return []
+    rows = []
+    for scope in (*(f"seed {seed}" for seed in p.seeds), *SEED_SCOPES):
+        found = [estimate(scores, p.family, MODEL, metric, scope=scope) for metric in SEED_METRICS]
+        spread = scope == SEED_SCOPES[0]
+        rows.append(
+            [scope, *(Cell(decimal(one.value), f"± {decimal(one.high - one.value)}") if spread else score_cell(one) for one in found)]
+        )
+    caption = f"{p.family}, single seeds, pooled; 95 % interval in small print. Elsewhere the model is the mean prediction of its seeds"
+    return [Table(caption, ["networks", *SEED_METRICS], rows)]
+
+
+def score_cell(one: Estimate, kind: str = "") -> Cell:
+    """Return a value with its interval in small print."""
+    return Cell(decimal(one.value), "" if np.isnan(one.low) else f"{decimal(one.low)} to {decimal(one.high)}", kind)
+
+
+def observed_section(families: Sequence[Predictions], scores: Scores, samples: Units) -> Section:
+    """Observed against predicted: every test value, and sample by sample."""
+    blocks = []
+    for p in families:
+        count = f"{len(p.observed):,} test values"
+        blocks.append(Pictures([
+            draw_density(
+                f"{p.family} level", p.predicted, p.observed, (f"observed, {p.unit}", f"predicted, {p.unit}"),
+                f"Density of observed against predicted values of {p.family}, {count}",
+                f"{p.family}: level, {count}; the stronger the colour, the more. Much of the agreement is what each gene always does. Dashed: predicted = observed.",
+            ),
+            draw_density(
+                f"{p.family} deviation", p.predicted - p.training_mean, p.observed - p.training_mean, ("observed − training mean", "predicted − training mean"),
+                f"Density of observed against predicted deviations from the training mean, {p.family}",
+                f"{p.family}: the same minus each gene's training mean: what differs between samples, and what the verdict is about.",
+            ),
+            samples_picture(p, scores, in_order(p, samples)),
+        ]))  # fmt: skip
+    return Section("observed", "Observed against predicted", blocks)
+
+
+def in_order(p: Predictions, units: Units) -> dict[str, dict[str, float]]:
+    """Return {predictor: {sample: r}} of a family, the model first."""
+    return {name: units.get(p.family, {}).get(name, {}) for name in p.predictors}
+
+
+def samples_picture(p: Predictions, scores: Scores, samples: dict[str, dict[str, float]]) -> Picture:
+    """Draw r_gene_dev sample by sample beside the best simple rule; a histogram where bars would be too many."""
+    rule = best_rule(scores, p) or MODEL
+    ids = list(samples[MODEL])
+    values = {name: np.array([samples[name].get(one, np.nan) for one in ids], dtype=float) for name in (MODEL, rule)}
+    wins = int((values[MODEL] > np.nan_to_num(values[rule])).sum())
+    caption = f"{p.family}: r_gene_dev sample by sample; the model is above the best simple rule ({rule_name(rule)}) in {wins:,} of {len(ids):,} samples."
+    alt = f"r_gene_dev of each sample, {p.family} beside the simple rule {rule}"
+    if len(ids) > MOST_BARS:
+        return draw_histogram(f"{p.family} samples", values, ("r_gene_dev of a sample", "samples"), alt, caption)
+    return draw_bars(f"{p.family} samples", ids, values[MODEL], values[rule], rule, "r_gene_dev", alt, caption)
+
+
+def genes_section(families: Sequence[Predictions], genes: dict[str, Genes]) -> Section:
+    """How predictable each gene is, and by what."""
+    blocks: list = []
+    for p in families:
+        if p.family in genes:
+            one = genes[p.family]
+            blocks += [Text(predictable(p, one)), Pictures([genes_picture(p, one)]), *best_genes(p, one)]
+    return Section("genes", "Which genes are predictable", blocks or [Text("No scores of genes were given.")])
+
+
+def predictable(p: Predictions, genes: Genes) -> str:
+    """Say how many genes the model predicts beyond chance, and which predictor is best for how many."""
+    known = int((~np.isnan(genes.r[MODEL])).sum())
+    if not known:
+        return f"{p.family}: no gene has a correlation across samples; it takes three tested samples whose values differ."
+    certain = int((genes.q_value < BEYOND_CHANCE).sum())
+    counts = {name: genes.best.count(name) for name in p.predictors}
+    words = {MODEL: "the model", "rule": "the family's own rule"}
+    ordered = sorted(counts.items(), key=lambda item: -item[1])
+    best = ", ".join(f"{words.get(name, name)} for {count:,}" for name, count in ordered if count)
+    return (
+        f"{p.family}: across samples {certain:,} of {known:,} genes rise and fall with the model's prediction beyond chance "
+        f"(false discovery rate below 5 %). The best predictor is {best} genes."
+    )
+
+
+def genes_picture(p: Predictions, genes: Genes) -> Picture:
+    """Draw how r_sample is spread over genes."""
+    return draw_histogram(
+        f"{p.family} genes", {name: genes.r[name] for name in p.predictors if name in genes.r}, ("r_sample of a gene", "genes"),
+        f"Histogram over genes of the correlation across samples, {p.family} and simple rules",
+        f"{p.family}: r_sample of the {int((~np.isnan(genes.r[MODEL])).sum()):,} genes that have one. The further right, the better.",
+    )  # fmt: skip
+
+
+def best_genes(p: Predictions, genes: Genes) -> list[Table]:
+    """Return the genes that the model predicts best."""
+    r = genes.r[MODEL]
+    order = [k for k in np.argsort(np.where(np.isnan(r), np.inf, -r), kind="stable")[:BEST_GENES] if not np.isnan(r[k])]
+    rows = [
+        [
+            genes.symbol[k] or genes.gene[k],
+            genes.gene[k],
+            number(genes.n[k]),
+            decimal(genes.sd[k]),
+            decimal(r[k]),
+            number(genes.q_value[k], 2),
+            genes.best[k],
+            score_cell(Estimate(genes.r_best[k], genes.low[k], genes.high[k])),
+        ]
+        for k in order
+    ]
+    head = ["gene", "id", "samples", "SD observed", "r_sample of the model", "q", "best predictor", "its r_sample"]
+    caption = f"{p.family}: the {len(rows)} genes with the highest r_sample of {len(r):,}; 95 % interval in small print. genes.tsv has all"
+    return [Table(caption, head, rows, words=(1, 6))] if rows else []

@@ -1,0 +1,90 @@
+"""What evaluate.py and check_folds.py wrote, read for the report: scores, samples, genes, leakage."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from exprcast.metrics import Estimate
+from exprcast.scoring import MODEL
+from exprcast.tables import parse_number, read_table
+
+SCORE_KEY = ("family", "predictor", "against", "metric", "scope")
+GENE_TEXTS, GENE_NUMBERS = ("gene", "symbol", "best"), ("n", "sd", "r_best", "low", "high", "q_value")
+
+Scores = dict[tuple[str, str, str, str, str], Estimate]  # by SCORE_KEY
+Units = dict[str, dict[str, dict[str, float]]]  # family → predictor → sample → r
+
+
+class Leak(NamedTuple):
+    """What test and training parts share of one thing: a row of the leakage table."""
+
+    axis: str
+    shared: str  # replicate_group, twin …
+    held_out: bool  # is this axis held out?
+    promised: bool  # do the folds keep it apart on purpose?
+    folds: int  # with sharing
+    members: int  # of the test parts that share it
+    unknown: int  # members of which it cannot be told, because they have no value
+    names: list[str]  # the first ten
+
+
+class Genes(NamedTuple):
+    """How predictable each gene is in one family: a row of genes.tsv each."""
+
+    gene: list[str]
+    symbol: list[str]
+    best: list[str]  # the predictor with the highest r_sample, NA if none has one
+    n: np.ndarray  # (genes,) pairs
+    sd: np.ndarray  # of the observed deviations
+    r_best: np.ndarray
+    low: np.ndarray  # of the 95 % interval of r_best
+    high: np.ndarray
+    q_value: np.ndarray  # of the model's r
+    r: dict[str, np.ndarray]  # predictor → (genes,) r_sample
+
+
+def read_scores(path: Path) -> Scores:
+    """Return scores.tsv by family, predictor, against, metric and scope."""
+    names = ("value", "low", "high", "n")
+    return {
+        tuple(row[key] for key in SCORE_KEY): Estimate(*(parse_number(row[name], path, line, name) for name in names), row["unit"])
+        for line, row in read_table(path, (*SCORE_KEY, "unit", *names))
+    }
+
+
+def read_samples(path: Path) -> Units:
+    """Return each sample's r_gene_dev."""
+    units: Units = {}
+    for line, row in read_table(path, ("sample", "family", "predictor", "r_gene_dev")):
+        value = parse_number(row["r_gene_dev"], path, line, "r_gene_dev")
+        units.setdefault(row["family"], {}).setdefault(row["predictor"], {})[row["sample"]] = value
+    return units
+
+
+def read_genes(path: Path) -> dict[str, Genes]:
+    """Return genes.tsv by family."""
+    rows: dict[str, list[tuple[int, dict[str, str]]]] = {}
+    for line, row in read_table(path, (*GENE_TEXTS, "family", *GENE_NUMBERS, f"r_{MODEL}")):
+        rows.setdefault(row["family"], []).append((line, row))
+    return {family: gene_columns(own, path) for family, own in rows.items()}
+
+
+def gene_columns(rows: list[tuple[int, dict[str, str]]], path: Path) -> Genes:
+    """Return one family's rows of genes.tsv as columns."""
+    column = lambda name: np.array([parse_number(row[name], path, line, name) for line, row in rows])  # noqa: E731
+    named = [name for name in rows[0][1] if name.startswith("r_") and name not in GENE_NUMBERS]
+    texts = ([row[name] for _, row in rows] for name in GENE_TEXTS)
+    return Genes(*texts, *map(column, GENE_NUMBERS), {name.removeprefix("r_"): column(name) for name in named})
+
+
+def read_leakage(path: Path) -> list[Leak]:
+    """Return the leakage table."""
+    return [
+        Leak(
+            row["axis"], row["shared"], row["held_out"] == "1", row["promised"] == "1",
+            *(int(parse_number(row[name], path, line, name)) for name in ("folds", "members", "unknown")),
+            [name for name in row["names"].split(",") if name],
+        )
+        for line, row in read_table(path, Leak._fields)
+    ]  # fmt: skip

@@ -1,0 +1,62 @@
+"""Boosted trees (LightGBM) for examples that lie on genes: a family's features, condensed where it says how, → change from the base."""
+
+import numpy as np
+
+from exprcast.cli import InputError
+from exprcast.family import Examples
+from exprcast.means import Fitted, blocks, predict_mean, residual
+
+MOST_EXAMPLES = 500_000  # drawn with seed 0
+ROUNDS, PATIENCE = 600, 50
+FEW_FEATURES = 10  # a tree of fewer sees all of them
+SETTINGS = {
+    "objective": "regression", "learning_rate": 0.05, "num_leaves": 31, "bagging_fraction": 0.7, "bagging_freq": 1,
+    "lambda_l2": 10.0, "seed": 0, "deterministic": True, "force_row_wise": True, "num_threads": 1, "verbosity": -1,
+}  # fmt: skip
+
+
+def fit_trees(axes: str, examples: Examples, mean: Fitted, train: np.ndarray, valid: np.ndarray) -> Fitted:
+    """Return one booster an output as text (bytes), and the rounds that were best on validation."""
+    import lightgbm  # half a second, only needed here
+
+    train, valid = (draw(index) for index in (train, valid))
+    inputs, targets = (
+        [values(part) for part in (train, valid)]
+        for values in (lambda i: condensed(examples, i), lambda i: residual(axes, examples, mean, i))
+    )
+    fitted, rounds = {}, []
+    for output in range(targets[0].shape[1]):
+        parts = []
+        for x, y in zip(inputs, targets, strict=True):
+            measured = ~np.isnan(y[:, output])
+            parts.append(lightgbm.Dataset(x[measured], y[measured, output], free_raw_data=False, reference=parts[0] if parts else None))
+        leaf = int(np.clip(len(parts[0].get_label()) // 100, 5, 200))
+        settings = SETTINGS | {"min_data_in_leaf": leaf, "feature_fraction": 0.4 if inputs[0].shape[1] >= FEW_FEATURES else 1.0}
+        stop = [lightgbm.early_stopping(PATIENCE, verbose=False)] if len(parts[1].get_label()) else []
+        booster = lightgbm.train(settings, parts[0], ROUNDS, valid_sets=parts[1:] if stop else None, callbacks=stop)
+        fitted[f"booster{output}"] = np.frombuffer(booster.model_to_string().encode(), dtype=np.uint8)
+        rounds.append(booster.best_iteration or ROUNDS)
+    return fitted | {"rounds": np.array(rounds)}
+
+
+def predict_trees(axes: str, examples: Examples, mean: Fitted, trees: Fitted, index: np.ndarray) -> np.ndarray:
+    """Return the base plus the change that each output's booster predicts."""
+    import lightgbm
+
+    x = condensed(examples, index)
+    try:
+        boosters = [lightgbm.Booster(model_str=trees[f"booster{output}"].tobytes().decode()) for output in range(len(trees["rounds"]))]
+    except (lightgbm.basic.LightGBMError, UnicodeDecodeError):
+        raise InputError("the fitted baselines hold boosted trees that LightGBM cannot read; fit them again") from None
+    return predict_mean(axes, examples, mean, index, "base") + np.column_stack([booster.predict(x) for booster in boosters])
+
+
+def draw(index: np.ndarray) -> np.ndarray:
+    """Return the index, or a part of it where it is long."""
+    return np.sort(np.random.default_rng(0).choice(index, MOST_EXAMPLES, replace=False)) if len(index) > MOST_EXAMPLES else index
+
+
+def condensed(examples: Examples, index: np.ndarray) -> np.ndarray:
+    """Return (index, few) features: the family's own summary of its inputs, or all features."""
+    read = getattr(examples, "summary", examples.features)
+    return np.concatenate([read(part) for part in blocks(index)])

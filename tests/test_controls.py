@@ -1,0 +1,58 @@
+"""The control with shuffled labels: values stay in their role and, of pairs, with their gene; nothing of the test part is left."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from exprcast.controls import ShuffledExamples
+from exprcast.dataset import TEST, TRAIN, VALID, Dataset
+from exprcast.family import example_roles, load_family
+from exprcast.folds import train_rows
+from exprcast.means import nan_mean, target_matrix
+from tiny import tiny_dataset
+
+TOYS = Path(__file__).parent / "families"
+
+
+def shuffled(tmp_path, name, hold_out, seed=1):
+    family, dataset = load_family(name, TOYS), Dataset(tiny_dataset(tmp_path / f"{seed}.h5", hold_out=hold_out, samples=12, genes=30))
+    config = family.Config()
+    examples = family.examples(dataset, config, family.prepare(dataset, train_rows(dataset, 0), config))
+    roles = example_roles(family, dataset, 0)
+    return family, examples, roles, ShuffledExamples(family.EXAMPLES, examples, roles, seed)
+
+
+@pytest.mark.parametrize(
+    "name, hold_out", [("toy_samples", "samples"), ("toy_genes", "genes"), ("toy_pairs", "samples"), ("toy_pairs", "genes")]
+)
+def test_values_change_places_inside_their_role(tmp_path, name, hold_out):
+    family, examples, roles, control = shuffled(tmp_path, name, hold_out)
+    for role in (TRAIN, VALID):
+        index = np.flatnonzero(roles == role)
+        before, after = examples.targets(index).numpy(), control.targets(index).numpy()
+        assert np.array_equal(np.sort(before.ravel()), np.sort(after.ravel()))
+        assert role == VALID or (before != after).mean() > 0.5
+    assert np.isnan(control.targets(np.flatnonzero(roles == TEST)).numpy()).all()
+    assert len(control) == len(examples) and control.input_names == examples.input_names
+
+
+def test_genes_keep_their_level_where_samples_are_held_out(tmp_path):
+    family, examples, roles, control = shuffled(tmp_path, "toy_pairs", "samples")
+    train = np.flatnonzero(roles == TRAIN)
+    levels = [nan_mean(target_matrix(family.EXAMPLES, one, train), axis=0) for one in (examples, control)]
+    assert levels[0] == pytest.approx(levels[1], abs=1e-5)
+
+
+def test_genes_lose_their_level_where_genes_are_held_out(tmp_path):
+    family, examples, roles, control = shuffled(tmp_path, "toy_pairs", "genes")
+    train = np.flatnonzero(roles == TRAIN)
+    levels = [nan_mean(target_matrix(family.EXAMPLES, one, train), axis=0) for one in (examples, control)]
+    known = ~np.isnan(levels[0])
+    assert np.allclose(np.sort(levels[0][known]), np.sort(levels[1][known]), atol=1e-5)
+    assert (np.abs(levels[0] - levels[1])[known] > 1e-3).mean() > 0.5
+
+
+def test_the_seed_says_how(tmp_path):
+    first, again, other = (shuffled(tmp_path, "toy_pairs", "samples", seed)[3].values for seed in (1, 1, 2))
+    assert np.array_equal(first, again, equal_nan=True) and not np.array_equal(first, other, equal_nan=True)
