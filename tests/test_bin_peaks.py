@@ -12,8 +12,10 @@ import pytest
 from pybedtools import BedTool
 
 import bin_peaks as script
-from bin_peaks import bin_peaks, collapse, paint, read_carefully, read_intervals, read_quickly
+from bin_peaks import bin_peaks, paint
 from exprcast.cli import InputError
+from exprcast.coverage import BIGBED, BIGWIG
+from exprcast.intervals import collapse, read_carefully, read_intervals, read_quickly
 from exprcast.tables import bin_offsets
 
 ROOT = Path(__file__).parents[1]
@@ -294,8 +296,8 @@ def test_the_log_says_the_mean_and_versions_name_the_reader(tmp_path):
 
 @pytest.mark.parametrize(("block_bp", "gap_bp"), [(1 << 22, 1 << 14), (1000, 0), (1000, 400), (50, 50)])
 def test_means_are_the_same_in_pieces_of_any_length(tmp_path, monkeypatch, block_bp, gap_bp):
-    monkeypatch.setattr(script, "BLOCK_BP", block_bp)
-    monkeypatch.setattr(script, "GAP_BP", gap_bp)
+    monkeypatch.setattr("exprcast.coverage.BLOCK_BP", block_bp)
+    monkeypatch.setattr("exprcast.coverage.GAP_BP", gap_bp)
     sizes, text = random_peaks(150)
     rng, rows = np.random.default_rng(2), []
     bases = {name: np.zeros(size) for name, size in sizes.items()}
@@ -354,8 +356,8 @@ NO_BIGWIGS = {
     b"chr1\t0\t100\t2.5\n": "s.bw: this is no bigWig; --signal needs a bigWig of coverage",
     b"": "s.bw: this is no bigWig",
     gzip.compress(b"chr1"): "s.bw: this is no bigWig",
-    script.BIGBED + bytes(60): "s.bw: this is a bigBed, which holds intervals, not coverage; --signal needs a bigWig",
-    script.BIGWIG + bytes(60): "s.bw: the bigWig is cut short or damaged; copy or download the file again",
+    BIGBED + bytes(60): "s.bw: this is a bigBed, which holds intervals, not coverage; --signal needs a bigWig",
+    BIGWIG + bytes(60): "s.bw: the bigWig is cut short or damaged; copy or download the file again",
 }
 
 

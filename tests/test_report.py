@@ -248,7 +248,7 @@ def test_collapse_and_leakage_stand_in_red_below_the_verdict(tmp_path):
     ]
     assert page.says("CD4 has a near-duplicate in training: CD8 (r 0.86); GMP has a near-duplicate in training: CMP (r 0.78). The scores")
     assert page.says("samples: a near-duplicate only looked for 2 samples, in 1 of 1 folds CD4~CD8 (r 0.86), GMP~CMP (r 0.78)")
-    assert page.says("samples: the same biosample kept apart by the folds nothing not known of 5 samples –")
+    assert page.says("samples: the same biosample kept apart by the folds nothing seen not known of 5 samples –")
     assert page.says("genes: the same chromosome – not held out chr1")
 
 

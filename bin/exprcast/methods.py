@@ -51,7 +51,8 @@ GIVEN = "The dataset was assembled before this run; how its expression and its b
 SCORES_TEXT = (
     "Scores compare deviations from the training mean: r_gene_dev is the mean over samples of the correlation across genes, r_sample the correlation of one gene "
     f"across samples (median over genes). Intervals of 95 % come from {DRAWS:,} bootstrap draws (bootstrap-t) of the groups of samples that "
-    "were held out together; where genes were held out, or for fewer than six groups, from draws of genes within samples; for r_sample, from draws of genes. Gains over rules are paired."
+    "were held out together; where genes were held out, or for fewer than six groups, "
+    "from draws of genes within samples; for r_sample, from draws of genes. Gains over rules are paired."
 )
 
 

@@ -120,7 +120,8 @@ def leakage_section(leakage: Sequence[Leak], folds: int) -> Section:
     rows = []
     for leak in leakage:
         unknown = f"not known of {leak.unknown:,} {leak.axis}" if leak.unknown else ""
-        shares = Cell("nothing", unknown) if leak.held_out else Cell("not held out")
+        nothing = Cell("nothing seen", unknown, "warn") if unknown else Cell("nothing")
+        shares = nothing if leak.held_out else Cell("not held out")
         if leak.held_out and leak.folds:
             shares = Cell(f"{leak.members:,} {leak.axis}, in {leak.folds} of {folds} folds", unknown, "bad")
         promised = "kept apart by the folds" if leak.promised else "only looked for" if leak.held_out else "–"

@@ -10,7 +10,8 @@ from time import perf_counter
 import numpy as np
 import pytest
 
-from bin_peaks import Intervals, collapse, number_bins, paint, read_intervals
+from bin_peaks import number_bins, paint
+from exprcast.intervals import Intervals, collapse, read_intervals
 from exprcast.tables import read_chrom_sizes
 
 HG19 = Path(__file__).parents[1] / "blood" / "hg19.chrom.sizes"

@@ -69,7 +69,7 @@ def test_tables_are_complete(base):
     tables = base.results / "tables"
     assert [row["id"] for row in rows_of(tables / "samples.tsv", "id", "donor")] == sorted(Dataset(base.results / "dataset.h5").samples)
     assert len(list((tables / "peaks").glob("*.peaks.tsv"))) == 8 and len(list((tables / "histories").glob("*.history.tsv"))) == 2
-    for name in ("sample_scores.tsv", "gene_scores.tsv", "leakage.tsv", "lost_ids.tsv", "expression_stats.tsv", "expression.tsv.gz"):
+    for name in ("sample_scores.tsv", "leakage.tsv", "nearest.tsv", "lost_ids.tsv", "expression_stats.tsv", "expression.tsv.gz"):
         assert (tables / name).stat().st_size > 0, name
 
 
