@@ -96,7 +96,9 @@ def run_sections(options: argparse.Namespace, dataset: Dataset | None, families:
     """Return what it takes to describe the run and to run it again."""
     tasks, parameters = read_tasks(options.tasks), read_json(options.parameters)
     pipeline = parameters.pop("pipeline", {})  # exprcast and Nextflow
-    versions = merge_versions(tasks) | {str(tool): [str(version)] for tool, version in dict(pipeline).items()}
+    if not isinstance(pipeline, dict):
+        raise InputError(f"{options.parameters.name}: pipeline: names and versions are needed, this is {pipeline!r}")
+    versions = merge_versions(tasks) | {tool: [str(version)] for tool, version in pipeline.items()}
     return [
         methods_section(versions, parameters, dataset, families, shares, len(options.read_stats)),
         resources_section(tasks),

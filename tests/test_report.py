@@ -571,6 +571,16 @@ def test_ids_inside_pictures_are_unique(tmp_path):
     assert len(ids) == len(set(ids)) > 10
 
 
+def test_the_pipeline_and_its_engine_stand_among_the_versions(tmp_path):
+    options = full_run(tmp_path, ["S1", "S2"])
+    options.parameters.write_text(json.dumps({"bin_bp": 200, "pipeline": {"exprcast": "0.9", "nextflow": "25.04.4"}}))
+    page = make_page(options)
+    assert page.says("exprcast 0.9") and page.says("nextflow 25.04.4") and page.says("bin_bp 200") and not page.says("pipeline {")
+    options.parameters.write_text('{"pipeline": 3}')
+    with pytest.raises(InputError, match="parameters.json: pipeline: names and versions are needed"):
+        report.report(options)
+
+
 def test_same_input_same_bytes(tmp_path):
     options = full_run(tmp_path, ["S1", "S2"])
     report.report(options)

@@ -9,46 +9,49 @@ approximation; with fewer it is exact). The penalty is chosen on validation.
 import numpy as np
 
 from exprcast.family import Examples
-from exprcast.means import Fitted, blocks, knows_outputs, nan_mean, predict_mean, residual, target_matrix
+from exprcast.means import Fitted, blocks, nan_mean, patterns, predict_mean, residual, target_matrix
 
 PROFILE_GENES = 2_000  # genes whose features make a sample's profile, drawn with seed 0 from those in training
-GENES_AT_ONCE = 50
+GENES_AT_ONCE, MEMBERS_AT_ONCE = 50, 1_024
+NEIGHBOURS = 10  # are asked, one after the other, for a value that was measured
 PROFILE_SAMPLES = 32
 LANDMARKS = 2_000
 PENALTIES = np.logspace(-3, 1, 9)  # in units of the kernel's mean diagonal, which is 1
 
 
 def fit_nearest(axes: str, examples: Examples, mean: Fitted, train: np.ndarray, valid: np.ndarray) -> Fitted:
-    """Return the nearest training member of every row and column that may need one, and the training targets to copy.
+    """Return what every member copies from its nearest training member; where that one was not measured, from the next one that was.
 
     Similarity is the correlation of profiles as deviations from the training mean; a training member is never its own neighbour.
     """
     matrix = target_matrix(axes, examples, train)
-    if axes != "samples×genes":
-        return {"values": matrix, "row" if axes == "samples" else "column": most_similar(all_features(examples), train)}
+    if axes == "genes":
+        return {"copied": copy_values(matrix.T, most_similar(all_features(examples), train), mean["output"]).T}
+    if axes == "samples":
+        return {"copied": copy_values(matrix, most_similar(all_features(examples), train), mean["output"])}
     rows, columns = trained(matrix)
-    nearest = most_correlated(profile_gram(examples, columns, rows), rows)
-    fitted = {"values": matrix, "row": nearest}
-    if not knows_outputs(mean):
-        fitted["column"] = most_similar(gene_profiles(examples, rows), columns)
-    return fitted
+    copied = copy_values(matrix, most_correlated(profile_gram(examples, columns, rows), rows), mean["output"])
+    if not mean["seen"].all():
+        other = most_similar(gene_profiles(examples, rows), columns)[:, 0]
+        similar = np.where(np.isnan(matrix), copied, matrix)[:, other]  # the most similar gene in the same sample, else in its neighbour
+        copied = np.where(mean["seen"], copied, similar)
+    return {"copied": copied.astype(np.float32)}
+
+
+def copy_values(values: np.ndarray, nearest: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
+    """Return (members, outputs): of (training) values (members, outputs) those of the nearest member that has one; nearest (members, few)."""
+    copied = values[nearest[:, 0]]
+    for other in nearest.T[1:]:
+        copied = np.where(np.isnan(copied), values[other], copied)
+    return np.where(np.isnan(copied), otherwise, copied)
 
 
 def predict_nearest(axes: str, examples: Examples, mean: Fitted, nearest: Fitted, index: np.ndarray) -> np.ndarray:
     """Return the training values of the nearest member."""
-    values = nearest["values"]
+    copied = nearest["copied"]
     if axes == "samples":
-        return values[nearest["row"][index]]
-    if axes == "genes":
-        return values[:, nearest["column"][index]].T
-    row, column = np.divmod(index, len(examples.columns))
-    direct = values[nearest["row"][row], column]
-    if "column" in nearest:
-        other = nearest["column"][column]
-        same_sample = values[row, other]
-        similar = np.where(np.isnan(same_sample), values[nearest["row"][row], other], same_sample)
-        direct = np.where(np.isnan(direct), similar, direct)
-    return direct[:, None]
+        return copied[index]
+    return copied[:, index].T if axes == "genes" else copied.ravel()[index][:, None]
 
 
 def fit_kernel(axes: str, examples: Examples, mean: Fitted, train: np.ndarray, valid: np.ndarray) -> Fitted:
@@ -59,11 +62,11 @@ def fit_kernel(axes: str, examples: Examples, mean: Fitted, train: np.ndarray, v
     rows, columns = trained(matrix)
     kernel = gaussian(squared_distances(profile_gram(examples, columns, rows))[:, rows], rows)
     change, judged = ((target_matrix(axes, examples, index) - mean["output"])[:, columns] for index in (train, valid))
-    fitted = solve_kernel(kernel[rows], kernel[rows], change[rows], kernel, judged)
+    fitted = solve_kernel(kernel[rows], kernel[rows], change[rows], kernel, judged)  # no loss where tested genes are new: no change is used
     weights = np.zeros((len(rows), len(examples.columns)), dtype=np.float32)
     weights[:, columns] = fitted["weights"]
     fitted |= {"row": kernel.astype(np.float32), "weights": weights}
-    if not knows_outputs(mean):
+    if not mean["seen"].all():
         fitted["level"] = gene_levels(examples, rows, columns, mean)
     return fitted
 
@@ -107,12 +110,15 @@ def solve_kernel(square: np.ndarray, train: np.ndarray, y: np.ndarray, valid: np
     values, vectors = np.linalg.eigh(square)
     kept = values > 1e-6 * values[-1]
     whiten = vectors[:, kept] / np.sqrt(values[kept])
-    features = train @ whiten
-    values, vectors = np.linalg.eigh(features.T @ features)
-    moment = vectors.T @ (features.T @ np.nan_to_num(y))
-    candidates = [whiten @ (vectors @ (moment / (np.maximum(values, 0) + penalty)[:, None])) for penalty in PENALTIES]
+    candidates = np.zeros((len(PENALTIES), len(square), y.shape[1]))
+    for rows, columns in patterns(~np.isnan(y)):
+        features = train[rows] @ whiten
+        values, vectors = np.linalg.eigh(features.T @ features)
+        moment = vectors.T @ (features.T @ np.nan_to_num(y[np.ix_(rows, columns)]))
+        for k, penalty in enumerate(PENALTIES):
+            candidates[k][:, columns] = whiten @ (vectors @ (moment / (np.maximum(values, 0) + penalty)[:, None]))
     losses = np.array([nan_mean((y_valid - valid @ weights) ** 2) for weights in candidates])
-    best = int(np.argmin(losses))
+    best = int(np.argmin(np.nan_to_num(losses)))
     return {"weights": candidates[best].astype(np.float32), "penalty": PENALTIES[[best]], "valid_loss": losses}
 
 
@@ -169,24 +175,27 @@ def all_features(examples: Examples) -> np.ndarray:
 
 
 def most_similar(profiles: np.ndarray, train: np.ndarray) -> np.ndarray:
-    """Return for each profile (members, features) the training member that correlates best with it, itself excluded."""
+    """Return (members, few): for each profile (members, features) the training members that correlate best with it, itself excluded."""
     centred = profiles - profiles[train].mean(axis=0)
     norm = np.linalg.norm(centred, axis=1, keepdims=True)
     centred = centred / np.where(norm > 0, norm, 1)
-    nearest = np.empty(len(profiles), dtype=np.int64)
-    for part in blocks(np.arange(len(profiles))):
-        similarity = centred[part] @ centred[train].T
-        similarity[part[:, None] == train[None, :]] = -np.inf
-        nearest[part] = train[similarity.argmax(axis=1)]
-    return nearest
+    parts = np.array_split(np.arange(len(profiles)), -(-len(profiles) // MEMBERS_AT_ONCE))
+    return np.concatenate([best_first(centred[part] @ centred[train].T, part, train) for part in parts])
 
 
 def most_correlated(gram: np.ndarray, train: np.ndarray) -> np.ndarray:
     """Return the same from the inner products of centred profiles."""
     norm = np.sqrt(np.where(np.diag(gram) > 0, np.diag(gram), 1))
-    similarity = (gram / norm[:, None] / norm[None, :])[:, train]
-    similarity[np.arange(len(gram))[:, None] == train[None, :]] = -np.inf
-    return train[similarity.argmax(axis=1)]
+    return best_first((gram / norm[:, None] / norm[None, :])[:, train], np.arange(len(gram)), train)
+
+
+def best_first(similarity: np.ndarray, members: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """Return (members, few) training members by falling similarity (members, training members); a member itself comes last."""
+    similarity = np.where(members[:, None] == train[None, :], -np.inf, similarity)
+    few = min(NEIGHBOURS, len(train))
+    top = np.sort(np.argpartition(-similarity, few - 1, axis=1)[:, :few], axis=1)
+    order = np.argsort(-np.take_along_axis(similarity, top, axis=1), axis=1, kind="stable")
+    return train[np.take_along_axis(top, order, axis=1)]
 
 
 def profile_gram(examples: Examples, genes: np.ndarray, train: np.ndarray) -> np.ndarray:

@@ -3,18 +3,19 @@
 import numpy as np
 
 from exprcast.family import Examples
-from exprcast.means import Fitted, blocks, predict_mean, residual
+from exprcast.means import Fitted, blocks, patterns, predict_mean, residual
 
 ALPHAS = np.logspace(-4, 3, 15)  # in units of the mean eigenvalue of the features' covariance
 
 
 def fit_ridge(axes: str, examples: Examples, mean: Fitted, train: np.ndarray, valid: np.ndarray) -> Fitted:
-    """Solve for every α on standardised features and keep the one best on validation; what was not measured counts as the base.
-
-    With more features than examples the dual form is solved.
-    """
-    dual = examples.features(train[:1]).shape[1] > len(train)
-    centre, scale, candidates = (solve_dual if dual else solve)(axes, examples, mean, train)
+    """Solve for every α on standardised features and keep the one best on validation; each output is fitted where it was measured."""
+    centre, scale = standard(examples, train)
+    measured = np.concatenate([~np.isnan(residual(axes, examples, mean, part)) for part in blocks(train)])
+    candidates = np.zeros((len(ALPHAS), len(centre), measured.shape[1]))
+    for rows, columns in patterns(measured):
+        fit = solve_dual if len(centre) > len(rows) else solve
+        candidates[:, :, columns] = fit(axes, examples, mean, train[rows], columns, centre, scale)
     losses = validation_losses(axes, examples, mean, valid, candidates, centre, scale)
     best = int(np.argmin(losses))
     return {"weights": candidates[best], "centre": centre, "scale": scale, "alpha": np.array([ALPHAS[best]]), "valid_loss": losses}
@@ -26,36 +27,38 @@ def predict_ridge(axes: str, examples: Examples, mean: Fitted, ridge: Fitted, in
     return predict_mean(axes, examples, mean, index, "base") + x @ ridge["weights"]
 
 
-def solve(axes: str, examples: Examples, mean: Fitted, train: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
-    """Return centre and scale of the features and the weights for each α; examples are read in blocks."""
+def standard(examples: Examples, train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the features' means and standard deviations, infinite (the feature becomes 0) where a feature does not vary."""
     moments = [feature_moments(examples, part) for part in blocks(train)]
-    count, centre = len(train), sum(first for first, _ in moments) / len(train)
-    scale = known_scale(np.sqrt(np.maximum(sum(second for _, second in moments) / count - centre**2, 0)))
+    centre = sum(first for first, _ in moments) / len(train)
+    sd = np.sqrt(np.maximum(sum(second for _, second in moments) / len(train) - centre**2, 0))
+    return centre, np.where(sd > 1e-6, sd, np.inf)
+
+
+def solve(
+    axes: str, examples: Examples, mean: Fitted, train: np.ndarray, columns: np.ndarray, centre: np.ndarray, scale: np.ndarray
+) -> np.ndarray:
+    """Return (α, features, columns) weights of some outputs; examples are read in blocks."""
     gram, moment = 0.0, 0.0
     for part in blocks(train):
         x = ((examples.features(part) - centre) / scale).astype(np.float32)
-        y = np.nan_to_num(residual(axes, examples, mean, part))
+        y = np.nan_to_num(residual(axes, examples, mean, part)[:, columns])
         gram, moment = gram + (x.T @ x).astype(np.float64), moment + (x.T @ y).astype(np.float64)
-    values, vectors = np.linalg.eigh(gram / count)
-    rotated = vectors.T @ moment / count
+    values, vectors = np.linalg.eigh(gram / len(train))
+    rotated = vectors.T @ moment / len(train)
     unit = max(values.mean(), 1e-12)
-    return centre, scale, [vectors @ (rotated / (np.maximum(values, 0) + alpha * unit)[:, None]) for alpha in ALPHAS]
+    return np.stack([vectors @ (rotated / (np.maximum(values, 0) + alpha * unit)[:, None]) for alpha in ALPHAS])
 
 
-def solve_dual(axes: str, examples: Examples, mean: Fitted, train: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+def solve_dual(
+    axes: str, examples: Examples, mean: Fitted, train: np.ndarray, columns: np.ndarray, centre: np.ndarray, scale: np.ndarray
+) -> np.ndarray:
     """Return the same for few examples with many features, which fit in memory."""
-    x = examples.features(train).astype(np.float64)
-    centre, scale = x.mean(axis=0), known_scale(x.std(axis=0))
-    x = (x - centre) / scale
+    x = (examples.features(train).astype(np.float64) - centre) / scale
     values, vectors = np.linalg.eigh(x @ x.T / len(train))
-    y = vectors.T @ np.nan_to_num(residual(axes, examples, mean, train))
+    y = vectors.T @ np.nan_to_num(residual(axes, examples, mean, train)[:, columns])
     unit = max(values.mean(), 1e-12)
-    return centre, scale, [x.T @ (vectors @ (y / (np.maximum(values, 0) + alpha * unit)[:, None])) / len(train) for alpha in ALPHAS]
-
-
-def known_scale(sd: np.ndarray) -> np.ndarray:
-    """Return standard deviations, infinite (the feature becomes 0) where a feature does not vary."""
-    return np.where(sd > 1e-6, sd, np.inf)
+    return np.stack([x.T @ (vectors @ (y / (np.maximum(values, 0) + alpha * unit)[:, None])) / len(train) for alpha in ALPHAS])
 
 
 def feature_moments(examples: Examples, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -65,7 +68,7 @@ def feature_moments(examples: Examples, index: np.ndarray) -> tuple[np.ndarray, 
 
 
 def validation_losses(
-    axes: str, examples: Examples, mean: Fitted, valid: np.ndarray, candidates: list[np.ndarray], centre: np.ndarray, scale: np.ndarray
+    axes: str, examples: Examples, mean: Fitted, valid: np.ndarray, candidates: np.ndarray, centre: np.ndarray, scale: np.ndarray
 ) -> np.ndarray:
     """Return each candidate's mean squared error over measured validation targets."""
     errors, counts = np.zeros(len(candidates)), 0

@@ -16,22 +16,25 @@ SETTINGS = {
 
 
 def fit_trees(axes: str, examples: Examples, mean: Fitted, train: np.ndarray, valid: np.ndarray) -> Fitted:
-    """Return one booster an output as text (bytes), and the rounds that were best on validation."""
+    """Return one booster an output as text (bytes), and the rounds that were best on validation.
+
+    A feature that validation never has (the known level of genes, where new genes are tested) is left out of training, too.
+    """
     import lightgbm  # half a second, only needed here
 
-    train, valid = (draw(index) for index in (train, valid))
-    inputs, targets = (
-        [values(part) for part in (train, valid)]
-        for values in (lambda i: condensed(examples, i), lambda i: residual(axes, examples, mean, i))
-    )
-    fitted, rounds = {}, []
+    parts = [draw(train), draw(valid)]
+    inputs, targets = [condensed(examples, part) for part in parts], [residual(axes, examples, mean, part) for part in parts]
+    columns = np.flatnonzero(~np.isnan(inputs[1]).all(axis=0)) if len(parts[1]) else np.arange(inputs[0].shape[1])
+    fitted, rounds = {"columns": columns}, []
     for output in range(targets[0].shape[1]):
         parts = []
         for x, y in zip(inputs, targets, strict=True):
             measured = ~np.isnan(y[:, output])
-            parts.append(lightgbm.Dataset(x[measured], y[measured, output], free_raw_data=False, reference=parts[0] if parts else None))
+            parts.append(
+                lightgbm.Dataset(x[measured][:, columns], y[measured, output], free_raw_data=False, reference=parts[0] if parts else None)
+            )
         leaf = int(np.clip(len(parts[0].get_label()) // 100, 5, 200))
-        settings = SETTINGS | {"min_data_in_leaf": leaf, "feature_fraction": 0.4 if inputs[0].shape[1] >= FEW_FEATURES else 1.0}
+        settings = SETTINGS | {"min_data_in_leaf": leaf, "feature_fraction": 0.4 if len(columns) >= FEW_FEATURES else 1.0}
         stop = [lightgbm.early_stopping(PATIENCE, verbose=False)] if len(parts[1].get_label()) else []
         booster = lightgbm.train(settings, parts[0], ROUNDS, valid_sets=parts[1:] if stop else None, callbacks=stop)
         fitted[f"booster{output}"] = np.frombuffer(booster.model_to_string().encode(), dtype=np.uint8)
@@ -43,7 +46,7 @@ def predict_trees(axes: str, examples: Examples, mean: Fitted, trees: Fitted, in
     """Return the base plus the change that each output's booster predicts."""
     import lightgbm
 
-    x = condensed(examples, index)
+    x = condensed(examples, index)[:, trees["columns"]]
     try:
         boosters = [lightgbm.Booster(model_str=trees[f"booster{output}"].tobytes().decode()) for output in range(len(trees["rounds"]))]
     except (lightgbm.basic.LightGBMError, UnicodeDecodeError):

@@ -195,3 +195,25 @@ def test_dataset_cut_short(base, pipeline, tmp_path):
     (tmp_path / "cut.h5").write_bytes(whole[: len(whole) // 2])
     run = pipeline(tmp_path, "--dataset", tmp_path / "cut.h5")
     expect_refused(run, r"check_folds.py: error: cut.h5: cannot be opened as a dataset: .*cut short.*")
+
+
+def test_a_sample_under_two_names_cannot_be_overlooked(pipeline, copy, tmp_path, words):
+    """One sample stands in the sheet twice, the second time as another donor: nothing is trained, and both names are told."""
+    sample, _, _, peaks = (copy / "tables.csv").read_text().splitlines()[-1].split(",")
+    with (copy / "tables.csv").open("a") as file:
+        file.write(f"COPY,D9,D9,{peaks}\n")
+    rows = [line.split("\t") for line in gzip.decompress((copy / "expression.tsv.gz").read_bytes()).decode().splitlines()]
+    twice = rows[0].index(sample)
+    (copy / "twice.tsv").write_text("".join("\t".join([*row, "COPY" if row is rows[0] else row[twice]]) + "\n" for row in rows))
+    run = pipeline(tmp_path, *words(copy, expression="twice.tsv"), "--folds", 0)
+    assert run.status == 1
+    line = last_line(run)
+    assert line.startswith("check_folds.py: error: ") and f"COPY={sample}" in line and "TRAIN" not in run.text
+    (shown,) = re.findall(r"^to go on +(.*)$", run.text, re.MULTILINE)
+    assert shown.startswith("mend that, then ") and "/envs/nextflow/nextflow run " in shown and shown.endswith(" -resume")
+
+
+def test_a_sample_that_no_expression_table_has(pipeline, copy, tmp_path, words):
+    (copy / "tables.csv").write_text((copy / "tables.csv").read_text().replace("CT01_D1_R1,", "Bcell,"))
+    run = pipeline(tmp_path, *words(copy, expression="expression.tsv.gz"), "--families", "none")
+    expect_refused(run, "collect_expression.py: error: no column for 1 of 8 samples: Bcell; the expression tables have CT01_D1_R1, .*")

@@ -168,6 +168,39 @@ def test_a_dataset_starts_at_the_models(base, pipeline, tmp_path):
     assert not (run.results / "dataset.h5").exists()  # it has not been made here
 
 
+def test_seeds_and_a_control_with_shuffled_labels(base, pipeline, tmp_path):
+    words = ["--dataset", base.results / "dataset.h5", "--attribution_genes", 0, "--seeds", 2, "--shuffled_control"]
+    run = pipeline(tmp_path, "-profile", "test", "--simulate", "false", *words)
+    assert run.status == 0, run.text
+    assert len([row for row in run.tasks if row["process"].endswith(":TRAIN")]) == 2 * (2 + 1)
+    scores = {
+        (row["predictor"], row["scope"]): float(row["value"])
+        for row in rows_of(run.results / "scores.tsv", "predictor", "scope", "against", "metric", "value")
+        if row["metric"] == "r_gene_dev" and not row["against"] and row["value"] != "NA"
+    }
+    assert {scope for name, scope in scores if name == "model"} >= {"pooled", "seed 1", "seed 2", "mean over seeds (SD)", "best seed by validation"}
+    assert scores["model", "pooled"] > 0.4 and abs(scores.get(("shuffled", "pooled"), 0)) < 0.3
+    page = (run.results / "report.html").read_text()
+    assert "shuffled" in page and "best seed by validation" in page
+    assert not [path.name for path in run.results.rglob("*shuffled*")], "a control is no product"
+
+
+def test_genes_held_out_with_their_paralogs(pipeline, cohort, words, tmp_path):
+    pairs = [row["id"] for row in rows_of(cohort / "genes.tsv", "id")]
+    (tmp_path / "pairs.tsv").write_text("gene\tparalog\n" + "".join(f"{a}\t{b}\n" for a, b in zip(pairs[::2], pairs[1::2], strict=True)))
+    split = ["--hold_out", "genes", "--gene_groups", "paralogs", "--paralogs", tmp_path / "pairs.tsv", "--attribution_genes", 0]
+    run = pipeline(tmp_path, *words(cohort, expression="expression.tsv.gz", samples="tables.csv"), *split)
+    assert run.status == 0, run.text
+    dataset = Dataset(run.results / "dataset.h5")
+    groups = dict(zip(dataset.genes, dataset.text("genes/paralog_group"), strict=True))
+    assert all(groups[a.split(".")[0]] == groups[b.split(".")[0]] != "" for a, b in zip(pairs[::2], pairs[1::2], strict=True))
+    shared = {row["shared"]: row for row in rows_of(run.results / "tables/leakage.tsv", "axis", "shared", "held_out") if row["axis"] == "genes"}
+    assert (shared["paralog_group"]["promised"], shared["paralog_group"]["folds"]) == ("1", "0")
+    assert (shared["chrom"]["promised"], shared["chrom"]["folds"]) == ("0", "2"), "of three chromosomes, both folds share some"
+    scores = {(row["predictor"], row["metric"]): row["value"] for row in rows_of(run.results / "scores.tsv", "predictor") if row["scope"] == "pooled"}
+    assert scores["model", "r_gene"] != "NA" and scores["mean", "r_gene"] == "NA", "one number for every gene has no correlation"
+
+
 def test_tables_instead_of_reads_stop_where_no_model_is_asked_for(pipeline, cohort, words, tmp_path):
     """A lab's own tables under awkward names, through all stages before the dataset; the page says that there is no model."""
     run = pipeline(tmp_path, *words(cohort, expression="first.tsv,second half.tsv", samples="signals.tsv"), "--families", "none")
