@@ -32,6 +32,7 @@ from exprcast.tables import (
 )
 
 SAMPLE_COLUMNS = ("id", "donor", "biosample", "replicate_group", "batch")
+NOT_KNOWN = {"na", "n/a", "nan", "none", "null", "unknown", "."}  # what people write into an empty cell: it groups nothing
 GENE_COLUMNS = ("id", "symbol", "chrom", "strand", "biotype")
 Table = Matrix | dict[str, str] | list[Path]  # numbers by gene, a text a gene, or files that are read as they are written
 BASE_CODES = np.full(256, 4, np.uint8)  # N, and whatever is not A, C, G or T
@@ -95,7 +96,9 @@ def read_samples(path: Path) -> dict[str, list[str]]:
     refuse_duplicates((row["id"] for row in rows), f"{path.name}: sample")
     for row in rows:
         check_file_id(row["id"], f"{path.name}: sample")
-    return {column: [row[column] for row in rows] for column in SAMPLE_COLUMNS}
+    return {
+        column: ["" if column != "id" and row[column].lower() in NOT_KNOWN else row[column] for row in rows] for column in SAMPLE_COLUMNS
+    }
 
 
 def read_genes(path: Path, sizes: dict[str, int]) -> dict[str, list[str]]:

@@ -14,7 +14,7 @@ from exprcast.dataset import TEST, open_hdf5
 from exprcast.scoring import row_blocks
 from exprcast.tables import write_table
 
-FORMAT, FORMAT_VERSION = "exprcast-predictions", 1
+FORMAT, FORMAT_VERSION = "exprcast-predictions", 2
 NOT_A_BASELINE = {"rows", "columns", "observed", "role", "training_mean"}
 CHUNK_ROWS, CHUNK_CELLS = 64, 2**18  # at most; about a megabyte
 PACKED = {"compression": "gzip", "compression_opts": 1}  # level 4 is a third slower to write and to read, and no smaller
@@ -47,7 +47,7 @@ def kinds(files: list[h5py.File]) -> list[str]:
 
 
 def check_complete(models: dict, baselines: dict, controls: dict, folds: list[int], seeds: list[int]) -> None:
-    """Raise InputError unless every fold has every seed, and all files have the same family, code, rows and columns."""
+    """Raise InputError unless every fold has every seed, and all files have the same family, preset, rows and columns, and models (and baselines) the same code."""
     lacking = [f"fold {fold} seed {seed}" for fold in folds for seed in seeds if (fold, seed) not in models]
     lacking += [f"fold {fold} {name}" for name, by_fold in controls.items() for fold in folds if fold not in by_fold]
     if lacking or not models or set(folds) != {fold for fold, _ in models}:
@@ -56,6 +56,9 @@ def check_complete(models: dict, baselines: dict, controls: dict, folds: list[in
     for name in ("rows", "columns"):
         if any(not np.array_equal(file[name][:], files[0][name][:]) for file in files):
             raise InputError(f"predictions do not belong together: their {name} differ")
+    for name, alike in (("preset", files), ("code", [*models.values()]), ("code", [*baselines.values()])):
+        if len({str(file.attrs[name]) for file in alike}) > 1:
+            raise InputError(f"predictions do not belong together: their {name} differs; predict again with one version of the code")
     if len({file.attrs["family"] for file in files}) > 1:
         raise InputError(f"predictions of several families: {', '.join(sorted({str(file.attrs['family']) for file in files}))}")
 

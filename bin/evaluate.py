@@ -18,6 +18,7 @@ from exprcast.estimates import (
     across_samples,
     choose_unit,
     gains,
+    independent,
     mean_over_samples,
     mse,
     per_sample,
@@ -27,6 +28,7 @@ from exprcast.estimates import (
 )
 from exprcast.metrics import Estimate, fisher_interval
 from exprcast.replicates import replicate_estimates
+from exprcast.score_tables import BEST, BOUNDS, BY_CLASS, CLASSES, NO_TWINS, OVER_FOLDS, OVER_SEEDS, POOLED
 from exprcast.scoring import (
     BEST_SEED,
     MODEL,
@@ -46,10 +48,7 @@ SCORE_COLUMNS = ("family", "predictor", "against", "metric", "scope", "unit", "v
 SAMPLE_COLUMNS = ("sample", "family", "predictor", "r_gene", "rho_gene", "r_gene_dev", "mse")
 GENE_COLUMNS = ("gene", "symbol", "family", "n", "sd", "best", "r_best", "low", "high", "q_value")
 NEAREST_COLUMNS = ("axis", "fold", "id", "nearest", "similarity", "twin")
-POOLED, OVER_FOLDS, NO_TWINS, BY_CLASS = "pooled", "mean over folds (range)", "without twins", "nearest training gene"
-OVER_SEEDS, BEST = "mean over seeds (SD)", "best seed by validation"
-CLASSES = ("0", "0 to 0.05", "0.05 to 0.2", "0.2 to 1")  # similarity of the nearest training gene
-BOUNDS, LEAST_GENES = (0.0, 0.05, 0.2), 50
+LEAST_GENES = 50  # of a class of similarity, for a score of its own
 Entry = tuple[str, str, str, str, Estimate]  # predictor, against, metric, scope
 
 
@@ -94,7 +93,7 @@ def evaluate(options: argparse.Namespace) -> None:
         scores += [(family.name, *key, one.unit, one.value, one.low, one.high, one.n) for *key, one in entries]
         samples += sample_rows(family)
         tell(family)
-        light = {name: one._replace(sums={}) for name, one in family.scores.items()}  # what is drawn from is large
+        light = {name: one._replace(sums={}, left_out=None, left_n=None) for name, one in family.scores.items()}  # what is drawn from is large
         families.append(family._replace(scores=light, samples={}))
     write_table(options.samples_out, SAMPLE_COLUMNS, samples)
     write_genes(options.genes_out, families, dataset)
@@ -111,14 +110,14 @@ def score_family(file: h5py.File, dataset: Dataset, nearest: Nearest, seed: int)
     unit = choose_unit(str(file.attrs["axes"]), dataset, rows, seed)
     classes = similarity_classes(np.array([nearest.genes.get(gene, np.nan) for gene in columns]))
     spread = spread_genes(classes, seed) if unit.name == GENES or (classes >= 0).any() else None
-    scores, folds = score_predictions(file, spread)
+    scores, folds = score_predictions(file, unit.parts, spread)
     samples = {name: per_sample(one, unit) for name, one in scores.items()}
     return Family(str(file.attrs["family"]), rows, columns, predictors(file)[1:], controls(file), unit, scores, folds, samples), spread
 
 
 def similarity_classes(similarity: np.ndarray) -> np.ndarray:
     """Return the number of each gene's class in CLASSES, −1 where the similarity is not known."""
-    return np.where(np.isnan(similarity), -1, np.searchsorted(BOUNDS, similarity, side="right") - (similarity == 0))
+    return np.where(np.isnan(similarity), -1, np.searchsorted(BOUNDS, similarity, side="right"))
 
 
 def read_nearest(path: Path, dataset: Dataset) -> Nearest:
@@ -167,7 +166,7 @@ def twin_entries(family: Family, twins: set[str]) -> Iterator[Entry]:
     left = np.array([row not in twins for row in family.rows]) & tested
     if left.any() and left.sum() < tested.sum():
         scores = {name: select(one, left) for name, one in family.scores.items()}
-        unit = family.unit._replace(of_row=family.unit.of_row[left])
+        unit = family.unit._replace(of_row=family.unit.of_row[left], parts=family.unit.parts[left])
         rest = family._replace(scores=scores, unit=unit, samples={name: per_sample(one, unit) for name, one in scores.items()})
         for name in [MODEL, *family.baselines]:
             for metric in ("r_gene_dev", "r_gene"):
@@ -193,7 +192,7 @@ def seed_scores(family: Family, name: str) -> dict[str, Estimate]:
     samples, scores = family.samples[name], family.scores[name]
     return {
         **{metric: mean_over_samples(samples[metric], family.unit) for metric in ("r_gene_dev", "r_gene")},
-        "r_sample_median": across_samples(scores)["r_sample_median"],
+        "r_sample_median": across_samples(scores, family.unit)["r_sample_median"],
         "mse": mse(scores, family.unit),
     }
 
@@ -221,8 +220,8 @@ def sample_rows(family: Family) -> list[list[object]]:
 def write_genes(path: Path, families: list[Family], dataset: Dataset) -> None:
     """Write how predictable each gene is and by what: one row a gene and family, in the order of the predictions.
 
-    `sd` is of the observed deviations from the training mean; low and high are the 95 % interval of r_best (Fisher's z of n pairs,
-    as if it had not been chosen as the best); q_value is the model's.
+    `sd` is of the observed deviations from the training mean; low and high are the 95 % interval of r_best (Fisher's z, as if it had
+    not been chosen as the best); q_value is the model's. For both, samples of one group count as one of the n pairs.
     """
     names = [MODEL, *sorted({name for family in families for name in family.baselines})]
     symbols = dict(zip(dataset.genes, dataset.text("genes/symbol") if dataset.has("genes/symbol") else dataset.genes, strict=True))
@@ -236,11 +235,12 @@ def gene_rows(family: Family, names: list[str], symbols: dict[str, str]) -> Iter
     r = np.array([family.scores[name].r_sample if name in family.scores else nothing for name in names])  # (predictors, genes)
     n = np.array([family.scores[name].genes.n if name in family.scores else nothing for name in names])
     best, gene = np.where(np.isnan(r), -np.inf, r).argmax(axis=0), np.arange(len(family.columns))
-    low, high = fisher_interval(r[best, gene], n[best, gene])
+    part = np.array([independent(family.scores[name], family.unit) if name in family.scores else np.nan for name in names])
+    low, high = fisher_interval(r[best, gene], n[best, gene] * part[best])
     observed = family.scores[MODEL].genes
     with np.errstate(invalid="ignore", divide="ignore"):
         sd = np.sqrt(observed.yy / np.where(observed.n > 1, observed.n - 1, np.nan))
-    q = q_values(family.scores[MODEL])
+    q = q_values(family.scores[MODEL], family.unit)
     for k, name in enumerate(family.columns):
         chosen = names[best[k]] if not np.isnan(r[:, k]).all() else None
         facts = [name, symbols.get(name, ""), family.name, observed.n[k], sd[k], chosen, r[best[k], k], low[k], high[k], q[k]]

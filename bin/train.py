@@ -13,6 +13,7 @@ from exprcast.controls import SHUFFLED, ShuffledExamples
 from exprcast.dataset import TRAIN, VALID, Dataset
 from exprcast.family import check_inputs, example_roles, load_family, make_config
 from exprcast.folds import train_rows
+from exprcast.means import fit_mean, predict_mean
 from exprcast.tables import write_table
 from exprcast.training import RESTARTS, fit, make_deterministic, make_fabric
 
@@ -39,7 +40,8 @@ def train(options: argparse.Namespace) -> None:
         f"{options.family}:{options.preset} fold {options.fold}: {len(parts[0]):,} examples to train on, {len(parts[1]):,} to validate"
     )
     restarts = 0 if options.control else RESTARTS  # a control should predict the mean
-    result = fit(family.Model, examples, *parts, config, options.seed, fabric, restarts)
+    offset = known_means(family.EXAMPLES, examples, *parts)
+    result = fit(family.Model, examples, *parts, config, options.seed, fabric, restarts, offset)
     save_checkpoint(
         options.out, config, family=options.family, preset=options.preset, sizes=examples.sizes, state=state, weights=result.weights, rows=examples.rows,
         columns=examples.columns, unit=examples.unit, fold=options.fold, seed=options.seed, trained_seed=result.seed, status=result.status,
@@ -47,6 +49,11 @@ def train(options: argparse.Namespace) -> None:
     )  # fmt: skip
     columns = ["epoch", "seed", "train_loss", "valid_loss", "spread", "silent"]
     write_table(options.history_out, columns, ([row[column] for column in columns] for row in result.history))
+
+
+def known_means(axes: str, examples: object, train: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Return (valid, outputs) the training means of the validation targets; the mean of all where an output was never seen."""
+    return predict_mean(axes, examples, fit_mean(axes, examples, train, valid), valid)
 
 
 def with_target(examples: object, index: np.ndarray) -> np.ndarray:

@@ -28,7 +28,8 @@ def row(name: str, rule: dict) -> str:
     default = rule.get("default")
     text = "" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
     used_with = " or ".join(f"`--{other}`" for other in rule.get("used_with", []))
-    what = ". ".join(filter(None, (rule["description"], rule.get("help_text"), used_with and f"With {used_with}")))
+    said = (rule["description"], rule.get("help_text"), used_with and f"With {used_with}")
+    what = ". ".join(part.rstrip(".") for part in said if part)
     return f"| `--{name}` | {what} | {possible(rule)} | {text} |"
 
 

@@ -169,7 +169,7 @@ def test_the_scheme_and_its_promises_are_written(tmp_path):
 
 def test_a_random_split_separates_replicates_and_is_warned_of(tmp_path, caplog):
     dataset = assemble(write_inputs(tmp_path), "--group-by", "random")
-    assert scheme_of(dataset) == ("samples; samples at random", "samples:peaks,samples:expression")
+    assert scheme_of(dataset) == ("samples; samples at random", "")
     assert len(dataset.sample_role) == 5 and (dataset.sample_role[:, 0] != dataset.sample_role[:, 1]).any()
     assert "warning: a random split: test and training may share donors, replicates or paralogs" in caplog.text
 

@@ -37,8 +37,9 @@ def test_folds_and_both_tables_are_written(tmp_path):
     assert folds == "0\n1\n2\n3\n"
     assert list(leakage[0]) == ["axis", "shared", "held_out", "promised", "folds", "members", "unknown", "names"]
     by_thing = {(row["axis"], row["shared"]): list(row.values())[2:] for row in leakage}
-    assert by_thing["samples", "donor"] == by_thing["samples", "peaks"] == ["1", "1", "0", "0", ""]
-    assert by_thing["samples", "biosample"] == ["1", "0", "0", "0", ""] and by_thing["genes", "chrom"] == ["0", "0", "0", "0", ""]
+    assert by_thing["samples", "donor"] == by_thing["samples", "peaks"] == ["1", "1", "0", "0", "0", ""]
+    assert by_thing["samples", "biosample"] == ["1", "0", "0", "0", "8", ""]
+    assert by_thing["genes", "chrom"] == ["0", "0", "0", "0", "0", ""]
     assert list(nearest[0]) == ["axis", "fold", "id", "nearest", "similarity", "twin"]
     assert sorted(row["id"] for row in nearest) == [f"S{i}" for i in range(8)] and {row["axis"] for row in nearest} == {"samples"}
 

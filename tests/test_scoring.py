@@ -213,7 +213,7 @@ def test_scores_in_blocks_are_scipys_of_the_whole(tmp_path, hold_out, axes, chun
     path = made(tmp_path / "toy.h5", dataset, chunk=chunk, axes=axes)
     spoil(path)
     with open_predictions(path) as file:
-        scores, folds = score_predictions(file, spread_genes(np.zeros(30), 1) if hold_out == "genes" else None)
+        scores, folds = score_predictions(file, np.arange(14), spread_genes(np.zeros(30), 1) if hold_out == "genes" else None)
         test, training_mean = file["role"][:] == TEST, file["training_mean"][:]
     for name, one in scores.items():
         predicted, observed, mean = whole(path, name)

@@ -106,6 +106,56 @@ def test_a_layer_that_is_off_is_a_collapse_though_predictions_vary(caplog):
     assert fit(Linear, Line(), TRAIN, VALID, Settings(epochs=2), 1, FABRIC).history[-1]["silent"] == 0
 
 
+class PassesOn(nn.Module):
+    """Adds a constant to a known offset, which stands in the first input: it has learnt nothing."""
+
+    def __init__(self, config, sizes):
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x):
+        return x[:, :1] + self.bias
+
+
+def test_a_known_offset_that_is_passed_on_hides_no_collapse():
+    lines = Line()
+    offset = lines.x[VALID, :1].numpy()
+    assert fit(PassesOn, lines, TRAIN, VALID, Settings(epochs=6), 1, FABRIC, restarts=0).status == "trained", (
+        "without the offset it cannot be seen"
+    )
+    assert fit(PassesOn, lines, TRAIN, VALID, Settings(epochs=6), 1, FABRIC, restarts=0, offset=offset).status == "collapsed"
+
+
+class Unused(Linear):
+    """Has a layer of rectifiers that no example enters."""
+
+    def __init__(self, config, sizes):
+        super().__init__(config, sizes)
+        self.relu = nn.ReLU()
+
+
+def test_a_layer_that_does_not_run_is_not_off():
+    assert fit(Unused, Line(), TRAIN, VALID, Settings(epochs=3), 1, FABRIC).history[-1]["silent"] == 0
+
+
+def test_the_weights_that_are_kept_are_judged():
+    """A network that dies after a good epoch keeps that epoch's weights; one whose best epoch is dead has collapsed."""
+
+    class Dies(Linear):
+        epochs = 0
+
+        def train(self, mode=True):
+            Dies.epochs += mode
+            return super().train(mode)
+
+        def forward(self, x):
+            return super().forward(x) if Dies.epochs < 4 else self.linear.bias + 100 + 0 * x[:, :1]
+
+    result = fit(Dies, Line(), TRAIN, VALID, Settings(epochs=20, learning_rate=0.05), 1, FABRIC, restarts=0)
+    assert result.history[-1]["spread"] < 1e-3 and result.status == "trained"
+    assert result.history[-1]["epoch"] <= 3 + Settings().patience, "patience ends it"
+
+
 def test_constant_targets_are_no_collapse():
     flat = Line()
     flat.y = torch.full_like(flat.y, 3.0)
@@ -169,5 +219,5 @@ def test_damaged_and_hostile_checkpoints(tmp_path):
     with pytest.raises(InputError, match="not an exprcast checkpoint"):
         load_checkpoint(path)
     torch.save({"format": "exprcast-checkpoint", "format_version": 0}, path)
-    with pytest.raises(InputError, match="checkpoint version 0, this code reads 1; train again"):
+    with pytest.raises(InputError, match="checkpoint version 0, this code reads 2; train again"):
         load_checkpoint(path)

@@ -10,7 +10,7 @@ import torch
 from exprcast.cli import InputError, whole_file
 from exprcast.tables import check_file_id
 
-FORMAT, FORMAT_VERSION = "exprcast-checkpoint", 1
+FORMAT, FORMAT_VERSION = "exprcast-checkpoint", 2
 KEYS = {
     "format", "format_version", "family", "preset", "config", "sizes", "state", "weights", "rows", "columns", "unit", "fold", "seed", "trained_seed", "status", "control",
     "code",

@@ -15,7 +15,7 @@ import numpy as np
 from exprcast.cli import InputError, whole_file
 from exprcast.tables import bin_offsets
 
-FORMAT, FORMAT_VERSION = "exprcast-dataset", 1
+FORMAT, FORMAT_VERSION = "exprcast-dataset", 2
 UNITS = ("tpm", "cpm", "rpkm", "log2_intensity", "log10_rpkm", "zscore")
 TRAIN, VALID, TEST, UNUSED = 0, 1, 2, 3
 HOLD_OUT = ("samples", "genes", "both")

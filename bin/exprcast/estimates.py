@@ -2,8 +2,10 @@
 
 The unit that is drawn is what was held out: groups of samples that stayed together (or single samples), or genes. Where fewer than
 six groups were held out they tell nothing of their spread; then genes are drawn within the samples, and the unit says so.
+What is told of all genes across samples has its interval from groups of samples always: from leaving out parts of them.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -17,14 +19,21 @@ from exprcast.metrics import (
     draw_units,
     interval_of_draws,
     interval_of_ratio,
-    median,
+    jackknife,
     p_value,
-    share,
 )
 from exprcast.moments import correlate_sums, draw_correlations
 from exprcast.scoring import Scores
 
 SAMPLES, GROUPS, GENES = "samples", "groups", "genes"
+MOST_PARTS = 50  # of the samples, of which one is left out at a time
+NO_GAIN = 1e-6  # a smaller gain is rounding of float32
+SIGNIFICANT = 0.05
+R_SAMPLE: dict[str, tuple[Callable[[np.ndarray, np.ndarray], float], tuple[float, float]]] = {
+    "r_sample_median": (lambda r, _q: median(r), (-1, 1)),
+    "r_sample_positive": (lambda r, _q: share(r > 0, r), (0, 1)),
+    "r_sample_significant": (lambda r, q: share(q < SIGNIFICANT, r), (0, 1)),
+}  # metric → what it is of (columns,) r_sample and their q-values, and between what it lies
 
 
 class Unit(NamedTuple):
@@ -32,6 +41,7 @@ class Unit(NamedTuple):
 
     name: str  # samples, groups or genes
     of_row: np.ndarray  # (rows,) number of a sample's group
+    parts: np.ndarray  # (rows,) number of the part of the groups that it is left out with; 0 for what is not tested
     seed: int
 
 
@@ -51,17 +61,28 @@ class PerSample(NamedTuple):
 def choose_unit(axes: str, dataset: Dataset, rows: list[str], seed: int) -> Unit:
     """Return what was held out of these rows (samples, or labels, each of which stands alone)."""
     groups = number_groups(dataset, rows)
-    tested = set(np.array(dataset.samples)[(dataset.sample_role == TEST).any(axis=0)])
-    held_out = groups[[row in tested for row in rows]]
-    several = len(set(held_out.tolist()))
-    if axes == "genes" or dataset.hold_out == "genes" or several < LEAST_UNITS:
-        return Unit(GENES, groups, seed)
-    return Unit(GROUPS if several < len(held_out) else SAMPLES, groups, seed)
+    if axes == "genes" or dataset.hold_out == "genes":
+        return Unit(GENES, groups, deal(groups), seed)
+    held_out = set(np.array(dataset.samples)[(dataset.sample_role == TEST).any(axis=0)])
+    tested = np.array([row in held_out for row in rows])
+    several, parts = len(set(groups[tested].tolist())), np.zeros(len(rows), dtype=int)
+    parts[tested] = deal(groups[tested])
+    if several < LEAST_UNITS:
+        return Unit(GENES, groups, parts, seed)
+    return Unit(GROUPS if several < tested.sum() else SAMPLES, groups, parts, seed)
+
+
+def deal(groups: np.ndarray) -> np.ndarray:
+    """Return (rows,) the part, of up to 50, that each row's group is dealt into."""
+    return np.unique(groups, return_inverse=True)[1] % MOST_PARTS
 
 
 def number_groups(dataset: Dataset, rows: list[str]) -> np.ndarray:
-    """Return (rows,) the number of each sample's group: samples that the folds promise to hold out together."""
-    columns = {name: dataset.text(f"samples/{name}") for name in GROUP_COLUMNS if f"samples:{name}" in dataset.promised}
+    """Return (rows,) the number of each sample's group: samples that the folds promise to hold out together, else replicates."""
+    kept = [name for name in GROUP_COLUMNS if f"samples:{name}" in dataset.promised]
+    if dataset.hold_out == "genes" and dataset.has("samples/replicate_group"):
+        kept = ["replicate_group"]
+    columns = {name: dataset.text(f"samples/{name}") for name in kept}
     names = group_samples(columns) if columns else dataset.samples
     group_of = dict(zip(dataset.samples, names, strict=True))
     return np.unique([group_of.get(row, f"row {row}") for row in rows], return_inverse=True)[1]
@@ -144,7 +165,7 @@ def summarise(scores: Scores, samples: dict[str, PerSample], unit: Unit) -> dict
     return {
         **{metric: mean_over_samples(one, unit) for metric, one in samples.items()},
         "r_gene_dev_min": Estimate(float(known.min()) if len(known) else np.nan, n=len(known), unit=SAMPLES),
-        **across_samples(scores),
+        **across_samples(scores, unit),
         "mse": mse(scores, unit),
         "mae": Estimate(mae, n=cells, unit="values"),
         "r2_cod": Estimate(scores.r2_cod, n=cells, unit="values"),
@@ -152,28 +173,60 @@ def summarise(scores: Scores, samples: dict[str, PerSample], unit: Unit) -> dict
     }
 
 
-def across_samples(scores: Scores) -> dict[str, Estimate]:
+def across_samples(scores: Scores, unit: Unit) -> dict[str, Estimate]:
     """Return the median over genes of r_sample, and the shares of genes with it above 0, and above 0 beyond chance."""
-    r = scores.r_sample
-    q, known = q_values(scores), ~np.isnan(r)
-    return {
-        "r_sample_median": median(r, GENES),
-        "r_sample_positive": share(r[known] > 0, GENES),
-        "r_sample_significant": share(q[known] < 0.05, GENES),
-    }
+    p = p_value(scores.left_out, scores.left_n * independent(scores, unit))
+    q, whole, found = [benjamini_hochberg(one) for one in p], q_values(scores, unit), {}
+    for metric, (statistic, most) in R_SAMPLE.items():
+        left_out = np.array([statistic(*one) for one in zip(scores.left_out, q, strict=True)])
+        found[metric] = over_parts(statistic(scores.r_sample, whole), left_out, [scores], unit, most)
+    return found
 
 
-def q_values(scores: Scores) -> np.ndarray:
-    """Return (columns,) Benjamini-Hochberg adjusted p of r_sample > 0."""
-    return benjamini_hochberg(p_value(scores.r_sample, scores.genes.n))
+def over_parts(value: float, left_out: np.ndarray, scores: list[Scores], unit: Unit, most: tuple[float, float]) -> Estimate:
+    """Return a statistic of r_sample with its interval over groups of samples; left_out (parts,), of which only those with cells count."""
+    tested = np.any([one.n > 0 for one in scores], axis=0)
+    parts = np.unique(unit.parts[tested])
+    groups = len(np.unique(unit.of_row[tested]))
+    return jackknife(value, left_out[parts], groups, GROUPS if groups < tested.sum() else SAMPLES, most)
+
+
+def median(values: np.ndarray) -> float:
+    """Return the median of the known values, NaN where there are none."""
+    known = values[~np.isnan(values)]
+    return float(np.median(known)) if len(known) else np.nan
+
+
+def share(flags: np.ndarray, values: np.ndarray) -> float:
+    """Return the share of the known values that have a flag, NaN where there are none."""
+    known = ~np.isnan(values)
+    return float(flags[known].mean()) if known.any() else np.nan
+
+
+def independent(scores: Scores, unit: Unit) -> float:
+    """Return how many groups there are for one tested sample: pairs of replicates tell no more than one pair."""
+    groups = unit.of_row[scores.n > 0]
+    return len(np.unique(groups)) / max(len(groups), 1)
+
+
+def q_values(scores: Scores, unit: Unit) -> np.ndarray:
+    """Return (columns,) Benjamini-Hochberg adjusted p of r_sample > 0; samples of one group count as one."""
+    return benjamini_hochberg(p_value(scores.r_sample, scores.genes.n * independent(scores, unit)))
 
 
 def gains(name: str, scores: dict[str, Scores], samples: dict[str, dict[str, PerSample]], unit: Unit, model: str) -> dict[str, Estimate]:
-    """Return {metric: what the model has more than one baseline}; for mse, how much smaller its error is."""
+    """Return {metric: what the model has more than one baseline}; for mse, how much smaller its error is. Rounding is no gain."""
     own, other = scores[model], scores[name]
-    return {
+    r, *left_out = (median(a - np.nan_to_num(b)) for a, b in ((own.r_sample, other.r_sample), *zip(own.left_out, other.left_out, strict=True)))
+    found = {
         "r_gene_dev": mean_over_samples(samples[model]["r_gene_dev"].gain(samples[name]["r_gene_dev"]), unit),
-        "r_sample": median(own.r_sample - np.nan_to_num(other.r_sample), GENES),
+        "r_sample": over_parts(r, np.array(left_out), [own, other], unit, (-2, 2)),
         "r_gene": mean_over_samples(samples[model]["r_gene"].gain(samples[name]["r_gene"]), unit),
         "mse": mse_saved(own, other, unit),
     }
+    return {metric: without_rounding(one) for metric, one in found.items()}
+
+
+def without_rounding(gain: Estimate) -> Estimate:
+    """Return a gain of which what is smaller than rounding is 0."""
+    return gain._replace(**{name: 0.0 for name in ("value", "low", "high") if abs(getattr(gain, name)) < NO_GAIN})

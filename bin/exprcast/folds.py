@@ -155,12 +155,11 @@ def drop_paralogs(gene_role: np.ndarray, paralogs: list[str]) -> np.ndarray:
 def promises(hold_out: str, group_by: Sequence[str], gene_groups: str, keys: Container[str]) -> list[str]:
     """Return what test and training are promised not to share, as axis:thing; `keys` are the entries that the dataset has.
 
-    A random split promises no groups. Samples with identical values are one sample, and so for paralogs are identical promoters.
+    A random split promises nothing. Otherwise samples with identical values are one sample, and so for paralogs are identical promoters.
     """
     named = {"samples:peaks": "accessibility/bin", "samples:expression": "expression/gene"}
-    samples = [f"samples:{column}" for column in group_by if column in GROUP_COLUMNS] + [
-        thing for thing, key in named.items() if key in keys
-    ]
+    samples = [f"samples:{column}" for column in group_by if column in GROUP_COLUMNS]
+    samples += [thing for thing, key in named.items() if key in keys] if samples else []
     genes = ["genes:chrom"] if "chromosome" in gene_groups else []
     if "paralogs" in gene_groups:
         genes += ["genes:paralog_group"] + (["genes:promoter"] if "promoters/sequence" in keys else [])

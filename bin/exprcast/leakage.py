@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from exprcast.cli import log
-from exprcast.dataset import TEST, TRAIN, VALID, Dataset
+from exprcast.dataset import TEST, VALID, Dataset
 from exprcast.paralogs import ALIKE
 
-TWIN_R = 0.75  # the two halves of one blood population, GMP, correlate at 0.79, HSC and MPP at 0.89, no other two of ten reach it
+TWIN_R, SURE_R = 0.75, 0.95  # the halves of one blood population (GMP), and HSC and MPP, lie between them; see is_twin()
+COMMON_GENES = 200  # that two samples need to be compared, or half of all genes
 MOST_NAMES = 10
 LOG_UNITS = ("log2_intensity", "log10_rpkm", "zscore")
 N = 4  # the code of an unknown base
@@ -47,8 +47,8 @@ class Near(NamedTuple):
     fold: int
     id: str
     nearest: str  # "" where nothing is alike or it cannot be told
-    similarity: float  # samples: r of expression's deviations from the training mean; genes: containment of promoters
-    twin: int  # 1 from TWIN_R, or for genes from ALIKE on, else 0
+    similarity: float  # samples: r of expression, each gene's mean taken away; genes: containment of promoters
+    twin: int  # 1 for a near-duplicate (is_twin; of genes from ALIKE on), else 0
 
 
 def leakage(dataset: Dataset, near: Sequence[Near]) -> list[Leak]:
@@ -62,7 +62,10 @@ def leakage(dataset: Dataset, near: Sequence[Near]) -> list[Leak]:
                 unknown = dataset.text(key).count("") if held_out and key in GROUPS else 0
                 rows.append(leak(axis, thing, held_out, f"{axis}:{thing}" in dataset.promised, shared, unknown))
         if axis == "samples" and dataset.has("expression/gene"):
-            rows.append(leak(axis, "twin", held_out, False, twins(near, dataset)))
+            unknown = {row.id for row in near if row.axis == axis and np.isnan(row.similarity)}
+            rows.append(leak(axis, "twin", held_out, False, twins(near, dataset, axis), len(unknown)))
+        if axis == "genes" and dataset.has("similarity/gene"):
+            rows.append(leak(axis, "twin", held_out, False, twins(near, dataset, axis)))
     return rows
 
 
@@ -143,13 +146,14 @@ def digest(*arrays: np.ndarray) -> str:
     return made.hexdigest()
 
 
-def twins(near: Sequence[Near], dataset: Dataset) -> Shared:
-    """Name the held-out samples whose nearest training sample is a near-duplicate."""
-    place = {sample: i for i, sample in enumerate(dataset.samples)}
+def twins(near: Sequence[Near], dataset: Dataset, axis: str) -> Shared:
+    """Name the held-out samples (or genes) whose nearest training member is a near-duplicate."""
+    ids, measure = (dataset.samples, "r") if axis == "samples" else (dataset.genes, "containment")
+    place = {one: i for i, one in enumerate(ids)}
     shared: Shared = [{} for _ in range(dataset.n_folds)]
     for row in near:
-        if row.axis == "samples" and row.twin:
-            shared[row.fold][place[row.id]] = f"{row.id}~{row.nearest} (r {row.similarity:.2f})"
+        if row.axis == axis and row.twin:
+            shared[row.fold][place[row.id]] = f"{row.id}~{row.nearest} ({measure} {row.similarity:.2f})"
     return shared
 
 
@@ -164,42 +168,46 @@ def nearest(dataset: Dataset) -> list[Near]:
 
 
 def nearest_samples(dataset: Dataset) -> list[Near]:
-    """Return each test sample's training sample with the highest r across genes of deviations from the fold's training mean.
-
-    Genes that a sample lacks are left out. All folds follow from one matrix of products (samples, samples).
-    """
-    values = dataset.array("expression/gene")
-    values = values[:, ~np.isnan(values).any(axis=0)].astype(np.float64)
-    if values.shape[1] < 3:
-        log.warning(f"warning: {values.shape[1]} genes are measured in all samples; near-duplicates cannot be told")
-        values = np.zeros((len(values), 1))  # constants, which have no correlation
-    if dataset.unit("expression/gene") not in LOG_UNITS:
-        np.log2(values + 1, out=values)
-    values -= values.mean(axis=0)  # changes no deviation, and keeps the products small
-    products, means = values @ values.T / values.shape[1], values.mean(axis=1)
+    """Return each test sample's training sample with the highest r across genes, each gene's mean over all samples taken away."""
+    values = dataset.array("expression/gene").astype(np.float64)
+    r = correlate_samples(values if dataset.unit("expression/gene") in LOG_UNITS else np.log2(values + 1))
     rows = []
     for fold, roles in enumerate(dataset.sample_role):
-        test, others = np.flatnonzero(roles == TEST), np.flatnonzero(roles <= VALID)
-        r = correlate_deviations(products, means, (roles == TRAIN) / (roles == TRAIN).sum())[np.ix_(test, others)]
-        for sample, known in zip(test, r, strict=True):
-            if np.isnan(known).all():
+        others = np.flatnonzero(roles <= VALID)
+        for sample in np.flatnonzero(roles == TEST):
+            known = others[~np.isnan(r[sample, others])]
+            order = known[np.argsort(-r[sample, known], kind="stable")[:2]]
+            if not len(order):
                 rows.append(Near("samples", fold, dataset.samples[sample], "", np.nan, 0))
             else:
-                best = int(np.nanargmax(known))
                 rows.append(
-                    Near("samples", fold, dataset.samples[sample], dataset.samples[others[best]], known[best], int(known[best] >= TWIN_R))
+                    Near(
+                        "samples", fold, dataset.samples[sample], dataset.samples[order[0]], r[sample, order[0]], is_twin(r[sample, order])
+                    )
                 )
     return rows
 
 
-def correlate_deviations(products: np.ndarray, means: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return (samples, samples) Pearson's r of rows x − Σ weights·x, from mean products of the rows and the rows' means; NaN for constants."""
-    towards = products @ weights
-    offset = means - means @ weights
-    covariance = products - towards[:, None] - towards[None, :] + weights @ towards - np.outer(offset, offset)
-    variance = covariance.diagonal()
-    sd = np.sqrt(np.where(variance > 1e-10 * max(products.diagonal().max(), 1e-12), variance, np.nan))
-    return covariance / np.outer(sd, sd)
+def is_twin(r: np.ndarray) -> int:
+    """Say (1 or 0) whether the first of these correlations, the highest, is a near-duplicate's: nearly 1, or high and the next half as close at most."""
+    alone = len(r) == 1 or 1 - r[0] <= (1 - r[1]) / 2
+    return int(r[0] >= SURE_R or (r[0] >= TWIN_R and alone))
+
+
+def correlate_samples(values: np.ndarray) -> np.ndarray:
+    """Return (samples, samples) Pearson's r across the genes that both have, each gene's mean taken away; NaN for too few genes or a constant."""
+    measured = ~np.isnan(values)
+    seen = np.maximum(measured.sum(axis=0), 1)
+    z = np.where(measured, values - np.where(measured, values, 0).sum(axis=0) / seen, 0)
+    mask = measured.astype(np.float64)
+    n, total, squares = mask @ mask.T, z @ mask.T, z**2 @ mask.T
+    with np.errstate(invalid="ignore", divide="ignore"):
+        spread = squares - total**2 / n
+        covariance = z @ z.T - total * total.T / n
+        r = covariance / np.sqrt(spread * spread.T)
+    enough = (n >= min(COMMON_GENES, values.shape[1] / 2)) & (n >= 3)
+    varies = (spread > 1e-10 * n) & (spread.T > 1e-10 * n)
+    return np.where(enough & varies, r, np.nan)
 
 
 def nearest_genes(dataset: Dataset) -> list[Near]:

@@ -4,15 +4,16 @@ Arrays are (samples, genes), NaN = not measured or not predicted. `deviation` me
 which the value was held out, on both sides, because plain leave-one-out correlation is exactly −1 for the training mean.
 
 Intervals are of 95 %. Means over samples or groups: bootstrap-t (Efron 1981) over those units, which holds its level for few and
-skewed ones where percentiles are too narrow. Correlations over drawn genes: expanded percentiles (Hesterberg 2015, The American
-Statistician 69:371). Medians and shares over genes: the percentiles that infinitely many draws would have, in closed form.
+skewed ones where percentiles are too narrow, widened where groups are of unequal size. Correlations over drawn genes: expanded
+percentiles (Hesterberg 2015, The American Statistician 69:371). What is told of all genes across samples: the jackknife that leaves
+out one part of the samples at a time, because genes of one cohort are not independent.
 """
 
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import binom, norm
+from scipy.stats import norm
 from scipy.stats import t as student
 
 from exprcast.moments import centre, correlate, measure
@@ -90,6 +91,8 @@ def fisher_interval(r: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarra
 @lru_cache(maxsize=16)
 def draw_units(n: int, seed: int) -> np.ndarray:
     """Return (draws, n): how many times each of n units is drawn when n are drawn with replacement."""
+    if n == 0:
+        return np.zeros((DRAWS, 0))
     return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=DRAWS).astype(np.float64)
 
 
@@ -97,19 +100,21 @@ def interval_of_ratio(sums: np.ndarray, counts: np.ndarray, seed: int) -> tuple[
     """Return Σ sums / Σ counts over units (a mean, if each unit counts 1) and its bootstrap-t interval; NaN for fewer than 6 units.
 
     The standard error of a ratio is the linearised one; that of the value itself takes n − 1, which keeps the error at its level
-    for six units of skewed values too (tests/bench/bench_evaluation.py prints the table).
+    for six units of skewed values too (tests/bench/bench_evaluation.py prints the table). Where units count unequally the interval
+    is as much wider as Student's t of as many equal units would be; there is none where these, rounded, are fewer than 6.
     """
-    n = len(sums)
+    n, alike = len(sums), equal_units(counts)
     if n == 0:
         return np.nan, np.nan, np.nan
     value = float(sums.sum() / counts.sum())
-    if n < LEAST_UNITS:
+    if round(alike) < LEAST_UNITS:
         return value, np.nan, np.nan
     error = sums - value * counts
     count, shift, *squares = (draw_units(n, seed) @ np.stack([counts, error, error**2, error * counts, counts**2], axis=1)).T
     shift = shift / count  # each draw's value − ours
     spread = np.sqrt(np.maximum(squares[0] - 2 * shift * squares[1] + shift**2 * squares[2], 0)) / count
     standard = np.sqrt((error**2).sum() * n / (n - 1)) / counts.sum()
+    wider = student.ppf(TAILS[1], alike - 1) / student.ppf(TAILS[1], n - 1)
     with np.errstate(invalid="ignore", divide="ignore"):
         t = np.where(spread > 1e-9 * standard, shift / spread, np.copysign(np.inf, shift))
     low, high = np.quantile(t, TAILS, method="nearest")
@@ -117,7 +122,12 @@ def interval_of_ratio(sums: np.ndarray, counts: np.ndarray, seed: int) -> tuple[
         return value, value, value
     if np.isinf([low, high]).any():  # most units are the same, so that many draws have no spread
         return value, np.nan, np.nan
-    return value, value - high * standard, value - low * standard
+    return value, value - high * standard * wider, value - low * standard * wider
+
+
+def equal_units(counts: np.ndarray) -> float:
+    """Return how many units of equal size tell as much as units of these sizes (Kish 1965): their number if all are equal."""
+    return float(counts.sum() ** 2 / (counts**2).sum()) if len(counts) else 0.0
 
 
 def interval_of_draws(draws: np.ndarray, n: int) -> tuple[float, float]:
@@ -129,23 +139,14 @@ def interval_of_draws(draws: np.ndarray, n: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def median(values: np.ndarray, unit: str) -> Estimate:
-    """Return the median of the known values; its interval is where a bootstrap's medians lie: a draw's median is at most the k-th
-    of n values if at least half of its n members are, and each member is with chance k / n."""
-    known = np.sort(values[~np.isnan(values)])
-    n = len(known)
-    if n < LEAST_UNITS:
-        return Estimate(float(np.median(known)) if n else np.nan, n=n, unit=unit)
-    chance = np.arange(1, n + 1) / n
-    low = np.searchsorted(binom.sf((n - 1) // 2, n, chance), TAILS[0])
-    high = np.searchsorted(binom.sf(n // 2, n, chance), TAILS[1])
-    return Estimate(float(np.median(known)), float(known[low]), float(known[min(high, n - 1)]), n, unit)
+def jackknife(value: float, left_out: np.ndarray, n: int, unit: str, most: tuple[float, float]) -> Estimate:
+    """Return a statistic of n units with its jackknife interval, cut to what the statistic can be; NaN for fewer than 6 units.
 
-
-def share(flags: np.ndarray, unit: str) -> Estimate:
-    """Return the share of flags that are set; a bootstrap's counts are binomial."""
-    n = len(flags)
-    if n < LEAST_UNITS:
-        return Estimate(float(flags.mean()) if n else np.nan, n=n, unit=unit)
-    low, high = binom.ppf(TAILS, n, flags.mean()) / n
-    return Estimate(float(flags.mean()), float(low), float(high), n, unit)
+    `left_out` (parts,) is the statistic without each part of the units; no interval where it has no value without one of them.
+    """
+    parts = len(left_out)
+    if n < LEAST_UNITS or np.isnan([value, *left_out]).any():
+        return Estimate(value, n=n, unit=unit)
+    half = student.ppf(TAILS[1], parts - 1) * np.sqrt((parts - 1) * left_out.var())
+    low, high = np.clip([value - half, value + half], *most)
+    return Estimate(value, float(low), float(high), n, unit)

@@ -105,6 +105,15 @@ def sum_blocks(pairs: Centred, starts: np.ndarray) -> np.ndarray:
     return sums
 
 
+def add_rows(sums: np.ndarray, parts: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:
+    """Add pairs (rows, columns) to the sums (parts, 6, columns) of the part that each row belongs to; sums as in `sum_blocks`."""
+    unknown = np.isnan(x) | np.isnan(y)
+    x, y = np.where(unknown, 0, x), np.where(unknown, 0, y)
+    for k, values in enumerate((~unknown, x, y, x * x, y * y, x * y)):
+        for part, row in zip(parts, values, strict=True):
+            sums[part, k] += row
+
+
 def correlate_sums(sums: np.ndarray) -> np.ndarray:
     """Return Pearson's r of (…, 6) sums; NaN for fewer than 3 pairs or a constant."""
     n, x, y, xx, yy, xy = np.moveaxis(sums, -1, 0)
@@ -117,7 +126,9 @@ def correlate_sums(sums: np.ndarray) -> np.ndarray:
 def draw_correlations(sums: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return (draws, rows) Pearson's r when each draw takes each block so many times: sums (rows, blocks, 6), weights (draws, blocks)."""
     draws, rows = len(weights), len(sums)
-    found = np.empty((draws, rows))
+    found = np.full((draws, rows), np.nan)
+    if not sums.shape[1]:
+        return found
     step = max(1, AT_ONCE // (draws * SUMS))
     for start in range(0, rows, step):
         part = sums[start : start + step].transpose(1, 0, 2)  # (blocks, rows, 6)

@@ -1,4 +1,4 @@
-"""What evaluate.py and check_folds.py wrote, read for the report: scores, samples, genes, leakage."""
+"""What evaluate.py and check_folds.py wrote, read for the report: scores, samples, genes, leakage; and the names of scopes."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -9,11 +9,15 @@ from exprcast.metrics import Estimate
 from exprcast.scoring import MODEL
 from exprcast.tables import parse_number, read_table
 
+POOLED, OVER_FOLDS, NO_TWINS, BY_CLASS = "pooled", "mean over folds (range)", "without twins", "nearest training gene"
+OVER_SEEDS, BEST = "mean over seeds (SD)", "best seed by validation"
+CLASSES, BOUNDS = ("below 0.05", "0.05 to 0.2", "0.2 to 1"), (0.05, 0.2)  # similarity of the nearest training gene
+SAMPLE_METRICS = ("r_gene_dev", "r_gene")  # of which the report draws the one that is judged
 SCORE_KEY = ("family", "predictor", "against", "metric", "scope")
 GENE_TEXTS, GENE_NUMBERS = ("gene", "symbol", "best"), ("n", "sd", "r_best", "low", "high", "q_value")
 
 Scores = dict[tuple[str, str, str, str, str], Estimate]  # by SCORE_KEY
-Units = dict[str, dict[str, dict[str, float]]]  # family → predictor → sample → r
+Units = dict[tuple[str, str, str], dict[str, float]]  # family, metric and predictor → sample → r
 
 
 class Leak(NamedTuple):
@@ -54,11 +58,12 @@ def read_scores(path: Path) -> Scores:
 
 
 def read_samples(path: Path) -> Units:
-    """Return each sample's r_gene_dev."""
+    """Return each sample's r_gene_dev and r_gene."""
     units: Units = {}
-    for line, row in read_table(path, ("sample", "family", "predictor", "r_gene_dev")):
-        value = parse_number(row["r_gene_dev"], path, line, "r_gene_dev")
-        units.setdefault(row["family"], {}).setdefault(row["predictor"], {})[row["sample"]] = value
+    for line, row in read_table(path, ("sample", "family", "predictor", *SAMPLE_METRICS)):
+        for metric in SAMPLE_METRICS:
+            value = parse_number(row[metric], path, line, metric)
+            units.setdefault((row["family"], metric, row["predictor"]), {})[row["sample"]] = value
     return units
 
 

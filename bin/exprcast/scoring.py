@@ -14,7 +14,7 @@ import numpy as np
 from exprcast.cli import InputError, Progress
 from exprcast.dataset import TEST, VALID, open_hdf5
 from exprcast.metrics import deviation, pearson, rank
-from exprcast.moments import Moments, centre, correlate, measure, merge, merge_all, sum_blocks
+from exprcast.moments import SUMS, Moments, add_rows, centre, correlate, draw_correlations, measure, merge, merge_all, sum_blocks
 
 MODEL, BEST_SEED = "model", "best seed"
 PREDICTION_KEYS = ("rows", "columns", "folds", "seeds", "status", "observed", "role", "predicted", "training_mean", "baselines")
@@ -32,6 +32,8 @@ class Scores(NamedTuple):
     squared: np.ndarray  # (rows,) sum of squared errors
     absolute: np.ndarray  # (rows,) sum of absolute errors
     genes: Moments  # (columns,) of deviations across samples
+    left_out: np.ndarray  # (parts, columns) r_sample without each part of the samples
+    left_n: np.ndarray  # (parts, columns) pairs without it
     sums: dict[str, np.ndarray]  # metric → (rows, blocks of genes, 6); empty where genes are not drawn
     block_squared: np.ndarray  # (blocks,) sum of squared errors
     block_n: np.ndarray  # (blocks,) cells
@@ -159,27 +161,39 @@ def best_seeds(file: h5py.File) -> np.ndarray | None:
     return squared.argmin(axis=1) if count.all() and not np.isnan(squared).any() else None
 
 
-def score_predictions(file: h5py.File, spread: Spread | None = None) -> tuple[dict[str, Scores], dict[str, FoldScores]]:
-    """Return {predictor: pooled numbers} and {predictor: numbers of each fold}; single seeds are only pooled."""
+def score_predictions(
+    file: h5py.File, part_of_row: np.ndarray, spread: Spread | None = None
+) -> tuple[dict[str, Scores], dict[str, FoldScores]]:
+    """Return {predictor: pooled numbers} and {predictor: numbers of each fold}; single seeds are only pooled.
+
+    `part_of_row` (rows,) is the number, from 0, of the part of the samples that is left out together with this one.
+    """
     best = best_seeds(file) if seed_views(file) else None
     folds = {name: np.zeros((len(file["folds"]), len(FOLD_SUMS))) for name in [*predictors(file), *controls(file)]}
     parts: dict[str, list[Scores]] = {}
     genes: dict[str, Moments] = {}
+    shape = (part_of_row.max(initial=0) + 1, SUMS, len(file["columns"]))
+    by_part = {name: np.zeros(shape) for name in [*folds, *seed_views(file)]}
     progress = Progress(len(file["rows"]), f"{file.attrs['family']}: samples scored")
     for rows in row_blocks(file):
-        for name, part in score_block(file, rows, best, spread, folds).items():
+        for name, part in score_block(file, rows, best, spread, folds, by_part, part_of_row[rows]).items():
             genes[name] = merge(genes[name], part.genes) if name in genes else part.genes
             parts.setdefault(name, []).append(part._replace(genes=None))
         progress.step(rows.stop)
-    return {name: join(found, genes[name], spread) for name, found in parts.items()}, {
-        name: fold_scores(sums) for name, sums in folds.items()
-    }
+    pooled = {name: join(found, genes[name], by_part.pop(name), spread) for name, found in parts.items()}
+    return pooled, {name: fold_scores(sums) for name, sums in folds.items()}
 
 
 def score_block(
-    file: h5py.File, rows: slice, best: np.ndarray | None, spread: Spread | None, folds: dict[str, np.ndarray]
+    file: h5py.File,
+    rows: slice,
+    best: np.ndarray | None,
+    spread: Spread | None,
+    folds: dict[str, np.ndarray],
+    by_part: dict[str, np.ndarray],
+    parts: np.ndarray,
 ) -> dict[str, Scores]:
-    """Return {predictor: pooled numbers} of a block of rows, and add what each fold tests of it to `folds`."""
+    """Return {predictor: pooled numbers} of a block of rows; add what each fold tests of it to `folds`, its deviations to `by_part`."""
     test, observed = file["role"][:, rows] == TEST, file["observed"][rows].astype(np.float64)
     tests = test.any(axis=2)  # (folds, rows)
     once = tests.sum(axis=0).max(initial=0) <= 1  # then what a row scores in its fold is what it scores in all
@@ -197,7 +211,7 @@ def score_block(
     truth, mean = arrange(observed + 0 * count), arrange(mean / count)
     ranks = rank(truth, np.isnan(truth))
     found = {
-        name: score_one(arrange(values / count), truth, mean, ranks if name in folds else None, spread)
+        name: score_one(arrange(values / count), truth, mean, ranks if name in folds else None, spread, by_part[name], parts)
         for name, values in predicted.items()
     }
     for name, sums in folds.items() if once else ():
@@ -206,8 +220,19 @@ def score_block(
     return found
 
 
-def score_one(predicted: np.ndarray, observed: np.ndarray, mean: np.ndarray, ranks: np.ndarray | None, spread: Spread | None) -> Scores:
-    """Return one predictor's pooled numbers in a block of rows; `ranks` are those of what was observed, None: no rank correlation."""
+def score_one(
+    predicted: np.ndarray,
+    observed: np.ndarray,
+    mean: np.ndarray,
+    ranks: np.ndarray | None,
+    spread: Spread | None,
+    by_part: np.ndarray,
+    parts: np.ndarray,
+) -> Scores:
+    """Return one predictor's pooled numbers in a block of rows, and add its deviations to `by_part` (parts, 6, columns).
+
+    `ranks` are those of what was observed, None: no rank correlation.
+    """
     error = predicted - observed  # NaN where either is
     unknown = np.isnan(error)
     deviations = deviation(predicted, mean), observed - mean
@@ -217,6 +242,7 @@ def score_one(predicted: np.ndarray, observed: np.ndarray, mean: np.ndarray, ran
         pairs["rho_gene"] = centre(rank(predicted, unknown), ranks if same else rank(observed, unknown), axis=1)
     moments = {metric: measure(pair) for metric, pair in pairs.items()}
     squared = np.where(unknown, 0, error) ** 2
+    add_rows(by_part, parts, *deviations)
     starts = None if spread is None else spread.starts
     return Scores(
         samples=moments["r_gene"],
@@ -225,6 +251,8 @@ def score_one(predicted: np.ndarray, observed: np.ndarray, mean: np.ndarray, ran
         squared=squared.sum(axis=1),
         absolute=np.sqrt(squared).sum(axis=1),
         genes=measure(centre(*deviations, axis=0)),
+        left_out=None,  # known when all rows are
+        left_n=None,
         sums={} if starts is None else {metric: sum_blocks(pair, starts) for metric, pair in pairs.items()},
         block_squared=np.add.reduceat(squared.sum(axis=0), [0] if starts is None else starts),
         block_n=np.add.reduceat((~unknown).sum(axis=0), [0] if starts is None else starts),
@@ -261,8 +289,8 @@ def fold_scores(sums: np.ndarray) -> FoldScores:
         return FoldScores(r_gene / n_gene, r_dev / n_dev, squared / n, absolute / n)
 
 
-def join(parts: Sequence[Scores], genes: Moments, spread: Spread | None) -> Scores:
-    """Return the numbers of all blocks of rows, genes in the file's order."""
+def join(parts: Sequence[Scores], genes: Moments, by_part: np.ndarray, spread: Spread | None) -> Scores:
+    """Return the numbers of all blocks of rows, genes in the file's order; by_part (parts, 6, columns)."""
     back = slice(None) if spread is None else np.argsort(spread.order)
     row_moments = {
         name: Moments(*map(np.concatenate, zip(*(getattr(part, name) for part in parts), strict=True)))
@@ -272,6 +300,8 @@ def join(parts: Sequence[Scores], genes: Moments, spread: Spread | None) -> Scor
         **row_moments,
         **{name: np.concatenate([getattr(part, name) for part in parts]) for name in ("rho_gene", "squared", "absolute")},
         genes=Moments(*(values[back] for values in genes)),
+        left_out=draw_correlations(by_part.transpose(2, 0, 1), 1 - np.eye(len(by_part)))[:, back],
+        left_n=(by_part[:, 0].sum(axis=0) - by_part[:, 0])[:, back],
         sums={metric: np.concatenate([part.sums[metric] for part in parts]) for metric in parts[0].sums},
         **{name: np.sum([getattr(part, name) for part in parts], axis=0) for name in ("block_squared", "block_n")},
     )

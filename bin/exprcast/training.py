@@ -1,8 +1,9 @@
 """The one training loop: seeds, early stopping on validation, a guard against collapse, a history of every epoch.
 
-COLLAPSED means that predictions do not depend on the input: on validation their standard deviation is below 1e-3 of the
-targets', or a layer of rectifiers is off for every example, or the loss is no number any more. Such a run starts again with the
-next seed, at most three times. Device and precision are Lightning Fabric's.
+COLLAPSED means that predictions do not depend on the input: on validation their standard deviation, or that of what they
+add to a known offset (a gene's mean), is below 1e-3 of the targets', or a layer of rectifiers is off for every example, or
+the loss is no number any more. The weights that would be kept are judged. Such a run starts again with the next seed, at most
+three times. Device and precision are Lightning Fabric's.
 """
 
 import copy
@@ -97,11 +98,16 @@ def fit(
     seed: int,
     fabric: "Fabric",
     restarts: int = RESTARTS,
+    offset: np.ndarray | float = 0.0,
 ) -> Fit:
-    """Train until validation stops improving; after a collapse start again with the next seed, at most `restarts` times."""
+    """Train until validation stops improving; after a collapse start again with the next seed, at most `restarts` times.
+
+    `offset` (valid, outputs) is what is known of the validation targets without the network: the training means.
+    """
+    offset = np.broadcast_to(offset, (len(valid), 1) if np.ndim(offset) == 0 else np.shape(offset))
     history: list[dict[str, float]] = []
     for attempt in range(restarts + 1):
-        result = fit_once(make_model, examples, train, valid, config, seed + 1000 * attempt, fabric)
+        result = fit_once(make_model, examples, train, valid, config, seed + 1000 * attempt, fabric, offset)
         history += result.history
         if result.status == "trained":
             break
@@ -113,12 +119,20 @@ def fit(
 
 
 def fit_once(
-    make_model: type, examples: Examples, train: np.ndarray, valid: np.ndarray, config: Settings, seed: int, fabric: "Fabric"
+    make_model: type,
+    examples: Examples,
+    train: np.ndarray,
+    valid: np.ndarray,
+    config: Settings,
+    seed: int,
+    fabric: "Fabric",
+    offset: np.ndarray,
 ) -> Fit:
     """Train with one seed."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    judged = np.sort(rng.choice(valid, min(config.valid_examples, len(valid)), replace=False))
+    chosen = np.sort(rng.choice(len(valid), min(config.valid_examples, len(valid)), replace=False))
+    judged, known = valid[chosen], torch.from_numpy(np.ascontiguousarray(offset[chosen], dtype=np.float32))
     model = make_model(config, examples.sizes)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     per_epoch = min(config.examples_per_epoch or len(train), len(train))
@@ -126,20 +140,24 @@ def fit_once(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     model, optimizer = fabric.setup(model, optimizer)
     history: list[dict[str, float]] = []
-    best, best_loss, status = copy.deepcopy(model.state_dict()), math.inf, "trained"
+    best, best_loss, kept = copy.deepcopy(model.state_dict()), math.inf, None  # kept: the history's row of the best weights
     for epoch in range(1, config.epochs + 1):
         loss = train_epoch(model, examples, rng.permutation(train)[:per_epoch], config, optimizer, schedule, fabric)
-        valid_loss, spread, silent = validate(model, examples, judged, config.batch_size, fabric)
+        valid_loss, spread, silent = validate(model, examples, judged, config.batch_size, fabric, known)
         history.append({"epoch": epoch, "seed": seed, "train_loss": loss, "valid_loss": valid_loss, "spread": spread, "silent": silent})
         if valid_loss < best_loss:
-            best, best_loss, best_epoch = copy.deepcopy(model.state_dict()), valid_loss, epoch
-        status = "collapsed" if spread < COLLAPSE_RATIO or silent or math.isnan(valid_loss) else "trained"
-        if (status == "collapsed" and epoch >= config.collapse_patience) or (
-            best_loss < math.inf and epoch - best_epoch >= config.patience
-        ):
+            best, best_loss, kept = copy.deepcopy(model.state_dict()), valid_loss, history[-1]
+        lost = collapsed(kept or history[-1]) and collapsed(history[-1])
+        if (lost and epoch >= config.collapse_patience) or (kept and epoch - kept["epoch"] >= config.patience):
             break
+    status = "collapsed" if collapsed(kept or history[-1]) else "trained"
     log.info(f"seed {seed}: {len(history)} epochs, best validation loss {best_loss:.4f}, spread {history[-1]['spread']:.3f}")
     return Fit({name: value.cpu() for name, value in best.items()}, history, status, seed)
+
+
+def collapsed(epoch: dict[str, float]) -> bool:
+    """Say whether the predictions did not depend on the input, by an epoch's row of the history."""
+    return epoch["spread"] < COLLAPSE_RATIO or epoch["silent"] > 0 or math.isnan(epoch["valid_loss"])
 
 
 def train_epoch(
@@ -174,24 +192,32 @@ def batch(examples: Examples, index: np.ndarray, fabric: "Fabric") -> tuple[tupl
     return fabric.to_device(examples.inputs(index)), fabric.to_device(examples.targets(index))
 
 
-def validate(model: nn.Module, examples: Examples, index: np.ndarray, batch_size: int, fabric: "Fabric") -> tuple[float, float, int]:
-    """Return the validation loss, the ratio sd(prediction) / sd(target) inside each output, and how many layers of rectifiers are off."""
+def validate(
+    model: nn.Module, examples: Examples, index: np.ndarray, batch_size: int, fabric: "Fabric", offset: torch.Tensor
+) -> tuple[float, float, int]:
+    """Return the validation loss, the ratio sd(prediction) / sd(target) inside each output, and how many layers of rectifiers are off.
+
+    The prediction counts as it is or without its offset, whichever varies less.
+    """
     with watch_rectifiers(model) as active:
         predicted, target = predict(model, examples, index, batch_size, fabric), examples.targets(index)
     measured = ~torch.isnan(target)
     loss = float(masked_mse(predicted, target)) if measured.any() else math.nan
-    spread_of = [values.std(dim=0).nan_to_num(0).mean() for values in (predicted, torch.where(measured, target, predicted))]
-    return loss, float(spread_of[0] / spread_of[1]) if spread_of[1] > 0 else math.nan, sum(not on for on in active.values())
+    whole, change, targets = (
+        float(values.std(dim=0).nan_to_num(0).mean()) for values in (predicted, predicted - offset, torch.where(measured, target, predicted))
+    )
+    spread = min(whole, change) / targets if targets > 0 else math.nan
+    return loss, spread, sum(not on for on in active.values())
 
 
 @contextmanager
 def watch_rectifiers(model: nn.Module) -> Iterator[dict[str, bool]]:
-    """Give {layer of rectifiers: whether any of its units was on for any example} while the block runs."""
+    """Give {layer of rectifiers that ran: whether any of its units was on for any example} while the block runs."""
     layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, nn.ReLU | nn.ReLU6)}
-    active = dict.fromkeys(layers, False)
+    active: dict[str, bool] = {}
 
     def note(name: str) -> Callable[..., None]:
-        return lambda _layer, _inputs, output: active.update({name: active[name] or bool((output > 0).any())})
+        return lambda _layer, _inputs, output: active.update({name: active.get(name, False) or bool((output > 0).any())})
 
     hooks = [layer.register_forward_hook(note(name)) for name, layer in layers.items()]
     try:

@@ -64,7 +64,7 @@ def test_another_kallisto_indexes_again(stubs, pipeline, tmp_path):
 
 
 def test_edit_of_attributions_trains_nothing(rerun_after):
-    assert rerun_after("exprcast/attribution.py") == {"ATTRIBUTE", "REPORT"}
+    assert rerun_after("exprcast/attribution.py") == {"ATTRIBUTE", "REPORT", "CHECK_TRAINED"}
 
 
 def test_edit_of_a_family_runs_its_models_again(rerun_after):
@@ -73,4 +73,4 @@ def test_edit_of_a_family_runs_its_models_again(rerun_after):
 
 
 def test_edit_of_the_report_draws_the_report_again(rerun_after):
-    assert rerun_after("report.py") == {"REPORT"}
+    assert rerun_after("report.py") == {"REPORT", "CHECK_TRAINED"}
