@@ -93,7 +93,9 @@ def evaluate(options: argparse.Namespace) -> None:
         scores += [(family.name, *key, one.unit, one.value, one.low, one.high, one.n) for *key, one in entries]
         samples += sample_rows(family)
         tell(family)
-        light = {name: one._replace(sums={}, left_out=None, left_n=None) for name, one in family.scores.items()}  # what is drawn from is large
+        light = {
+            name: one._replace(sums={}, left_out=None, left_n=None) for name, one in family.scores.items()
+        }  # what is drawn from is large
         families.append(family._replace(scores=light, samples={}))
     write_table(options.samples_out, SAMPLE_COLUMNS, samples)
     write_genes(options.genes_out, families, dataset)

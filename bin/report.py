@@ -115,8 +115,8 @@ def judge_models(
     genes = read_genes(options.genes)
     r_samples = {family: dict(zip(one.gene, one.r[MODEL].tolist(), strict=True)) for family, one in genes.items()}
     sections = [
-        scores_section(families, scores),
-        observed_section(families, scores, read_samples(options.samples)),
+        scores_section(families, scores, leakage),
+        observed_section(families, scores, read_samples(options.samples), leakage),
         genes_section(families, genes),
         *([locus_section(read_loci(dataset, shares, families, r_samples))] if dataset and shares else []),
         attribution_section(shares),

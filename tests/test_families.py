@@ -10,8 +10,8 @@ import torch
 from exprcast.baselines import baseline_names
 from exprcast.checkpoint import load_checkpoint
 from exprcast.cli import InputError
-from exprcast.dataset import TEST, TRAIN, VALID, Dataset
-from exprcast.family import check_inputs, describe_methods, example_roles, load_family, make_config
+from exprcast.dataset import TEST, TRAIN, UNUSED, VALID, Dataset
+from exprcast.family import AXES, check_inputs, describe_methods, example_roles, load_family, make_config
 from exprcast.folds import train_rows
 from exprcast.metrics import pearson
 from exprcast.training import fit, make_fabric
@@ -23,6 +23,8 @@ TOYS = Path(__file__).parent / "families"
 REAL = sorted(path.stem for path in (ROOT / "bin/exprcast/families").glob("*.py") if not path.stem.startswith("_"))
 FAMILIES = [(name, None) for name in REAL] + [(path.stem, TOYS) for path in sorted(TOYS.glob("*.py"))]
 HOLD_OUT = {"samples": "samples", "genes": "genes", "samples×genes": "samples"}
+SCHEMES = [(name, folder, hold_out) for name, folder in FAMILIES for hold_out in AXES[load_family(name, folder).EXAMPLES]]
+every_scheme = pytest.mark.parametrize("name, folder, hold_out", SCHEMES)
 every_family = pytest.mark.parametrize("name, folder", FAMILIES)
 SMALL = {"epochs": 2}
 
@@ -33,18 +35,24 @@ def load(name, folder, tmp_path, hold_out=None, **how):
     return family, dataset, make_config(family, "default", SMALL)
 
 
-@every_family
-def test_state_ignores_held_out_rows(name, folder, tmp_path):
-    family, dataset, config = load(name, folder, tmp_path)
-    roles = dataset.sample_role[0] if dataset.hold_out == "samples" else dataset.gene_role[0]
-    held_out = np.flatnonzero(roles != TRAIN)
+def disturb(dataset, parts):
+    """Return a change of a tiny dataset that turns round what stands in the members of these roles (an input of genes is theirs alone only
+    where it is no signal: windows overlap)."""
+    samples, genes = (np.flatnonzero(np.isin(role[0], parts)) for role in (dataset.sample_role, dataset.gene_role))
 
-    def permute(values, signal, halflife):
-        if dataset.hold_out == "samples":
-            values[held_out], signal[held_out] = values[held_out[::-1]] * 3, signal[held_out[::-1]] + 50
-        else:
-            halflife[held_out] = halflife[held_out[::-1]] * 3
+    def change(values, signal, halflife):
+        if dataset.hold_out != "genes":
+            values[samples], signal[samples] = values[samples[::-1]] * 3, signal[samples[::-1]] + 50
+        if dataset.hold_out != "samples":
+            values[:, genes], halflife[genes] = values[:, genes[::-1]] * 3, halflife[genes[::-1]] * 3
 
+    return change
+
+
+@every_scheme
+def test_state_ignores_held_out_rows(name, folder, hold_out, tmp_path):
+    family, dataset, config = load(name, folder, tmp_path, hold_out)
+    permute = disturb(dataset, (VALID, TEST, UNUSED))
     (tmp_path / "changed").mkdir()
     other = Dataset(tiny_dataset(tmp_path / "changed/dataset.h5", hold_out=dataset.hold_out, change=permute))
     states = [family.prepare(one, train_rows(one, 0), config) for one in (dataset, other)]
@@ -53,18 +61,10 @@ def test_state_ignores_held_out_rows(name, folder, tmp_path):
         assert torch.equal(torch.nan_to_num(value), torch.nan_to_num(states[1][key])), key
 
 
-@every_family
-def test_weights_ignore_test_rows(name, folder, tmp_path):
-    family, dataset, config = load(name, folder, tmp_path)
-    roles = dataset.sample_role[0] if dataset.hold_out == "samples" else dataset.gene_role[0]
-    tested = np.flatnonzero(roles == TEST)
-
-    def permute(values, signal, halflife):
-        if dataset.hold_out == "samples":
-            values[tested], signal[tested] = values[tested[::-1]] * 3, signal[tested[::-1]] + 50
-        else:
-            values[:, tested], halflife[tested] = values[:, tested[::-1]] * 3, halflife[tested[::-1]] * 3
-
+@every_scheme
+def test_weights_ignore_test_rows(name, folder, hold_out, tmp_path):
+    family, dataset, config = load(name, folder, tmp_path, hold_out)
+    permute = disturb(dataset, (TEST, UNUSED))
     (tmp_path / "changed").mkdir()
     other = Dataset(tiny_dataset(tmp_path / "changed/dataset.h5", hold_out=dataset.hold_out, change=permute))
     fits = []

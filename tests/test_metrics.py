@@ -15,13 +15,12 @@ from exprcast.metrics import (
     fisher_interval,
     interval_of_draws,
     interval_of_ratio,
-    median,
+    jackknife,
     p_value,
     pearson,
-    share,
     spearman,
 )
-from exprcast.moments import centre, correlate, draw_correlations, measure, merge, merge_all, sum_blocks
+from exprcast.moments import add_rows, centre, correlate, draw_correlations, measure, merge, merge_all, sum_blocks
 
 RNG = np.random.default_rng(0)
 NOISE = {
@@ -103,12 +102,15 @@ def test_rounding_noise_around_the_mean_is_no_deviation():
     assert not deviation(nearly, mean).any() and deviation(mean + 0.001, mean).all()
 
 
-@pytest.mark.parametrize("n", [6, 10, 50])
+@pytest.mark.parametrize(
+    "sizes", [[1] * 6, [1] * 10, [1] * 50, [1, 1, 1, 1, 2, 2, 2, 3, 3, 4], [2, 2, 1, 1, 1, 1, 1, 1], [2, 2, 2, 2, 2, 1]], ids=str
+)
 @pytest.mark.parametrize("kind", NOISE)
-def test_intervals_of_noise_hold_0_and_say_better_as_rarely_as_they_should(kind, n):
+def test_intervals_of_noise_hold_0_and_say_better_as_rarely_as_they_should(kind, sizes):
     """Sets of gains whose true mean is 0: a nominal 95 % interval covers it in 92 to 98 %, and lies above it in at most 6 %."""
-    sets = NOISE[kind](np.random.default_rng(n), (4_000, n))
-    low, high = np.array([interval_of_ratio(gains, np.ones(n), 1)[1:] for gains in sets]).T
+    counts = np.array(sizes, dtype=float)
+    sets = NOISE[kind](np.random.default_rng(len(sizes)), (4_000, len(sizes)))
+    low, high = np.array([interval_of_ratio(gains * counts, counts, 1)[1:] for gains in sets]).T
     assert 0.92 <= ((low <= 0) & (high >= 0)).mean() <= 0.98
     assert (low > 0).mean() <= 0.06
 
@@ -129,6 +131,13 @@ def test_a_mean_over_groups_of_unequal_size_is_that_over_samples():
     assert interval_of_ratio(np.array([6.0, 10]), np.array([3, 1]), 1)[0] == values.mean()
 
 
+@pytest.mark.parametrize("sizes", [[1] * 9 + [20], [2, 1, 1, 1, 1, 1][:5], [3, 1, 1, 1, 1, 1]], ids=str)
+def test_groups_that_tell_no_more_than_five_equal_ones_have_no_interval(sizes):
+    counts = np.array(sizes, dtype=float)
+    value, low, high = interval_of_ratio(counts * np.arange(len(sizes)), counts, 1)
+    assert value == pytest.approx(np.average(np.arange(len(sizes)), weights=counts)) and np.isnan([low, high]).all()
+
+
 def test_equal_gains_have_an_interval_without_width_and_few_have_none():
     assert interval_of_ratio(np.full(8, 0.25), np.ones(8), 1) == (0.25, 0.25, 0.25)
     value, low, high = interval_of_ratio(np.arange(5.0), np.ones(5), 1)
@@ -138,18 +147,33 @@ def test_equal_gains_have_an_interval_without_width_and_few_have_none():
     assert np.isnan(interval_of_draws(np.arange(100.0), 5)).all() and np.isnan(interval_of_ratio(np.array([]), np.array([]), 1)).all()
 
 
-@pytest.mark.parametrize("n", [9, 40])
-def test_medians_and_shares_have_the_percentiles_of_a_bootstrap(n):
-    values = RNG.normal(size=n)
-    drawn = values[np.random.default_rng(1).integers(0, n, (40_000, n))]
-    found = median(np.append(values, np.nan), "genes")
-    expected = np.quantile(np.median(drawn, axis=1), [0.025, 0.975])
-    assert (found.value, found.n, found.unit) == (np.median(values), n, "genes")
-    rank_of = lambda x: (values < x).sum()  # noqa: E731
-    assert abs(rank_of(found.low) - rank_of(expected[0])) <= 1 and abs(rank_of(found.high) - rank_of(expected[1])) <= 1
-    found = share(values > 0, "genes")
-    expected = np.quantile((drawn > 0).mean(axis=1), [0.025, 0.975])
-    assert (found.low, found.high) == pytest.approx(tuple(expected), abs=1.01 / n)
+def test_the_jackknife_of_a_mean_is_students_interval():
+    values = RNG.normal(size=12)
+    found = jackknife(values.mean(), (values.sum() - values) / 11, 12, "samples", (-9, 9))
+    expected = stats.t.interval(0.95, 11, values.mean(), stats.sem(values))
+    assert (found.low, found.high) == pytest.approx(expected) and (found.n, found.unit) == (12, "samples")
+    cut = jackknife(values.mean(), (values.sum() - values) / 11, 12, "samples", (0, 0.1))
+    assert (cut.low, cut.high) == (0, 0.1)
+    assert np.isnan(jackknife(0.5, np.zeros(5), 5, "samples", (0, 1)).low), "of five units"
+    assert np.isnan(jackknife(0.5, np.array([*np.zeros(8), np.nan]), 9, "samples", (0, 1)).low), "without one it has no value"
+
+
+def test_leaving_out_a_part_is_correlating_the_other_rows():
+    x, y = RNG.normal(size=(2, 9, 5))
+    x[1, 4] = x[8, 2] = np.nan
+    x[1:, 3] = 0  # without the first row nothing is left of it
+    parts, sums = np.array([0, 1, 2, 0, 1, 2, 3, 3, 3]), np.zeros((4, 6, 5))
+    for rows in (slice(0, 4), slice(4, 9)):
+        add_rows(sums, parts[rows], x[rows], y[rows])
+    got = draw_correlations(sums.transpose(2, 0, 1), 1 - np.eye(4))
+    for part in range(4):
+        assert got[part] == pytest.approx(pearson(x[parts != part], y[parts != part], axis=0), abs=1e-9, nan_ok=True)
+    assert np.isnan(got[0, 3])
+
+
+def test_nothing_to_draw_has_no_correlation():
+    weights = draw_units(0, 1)
+    assert weights.shape == (DRAWS, 0) and np.isnan(draw_correlations(np.zeros((3, 0, 6)), weights)).all()
 
 
 def test_drawing_genes_is_correlating_what_was_drawn():

@@ -122,8 +122,8 @@ def make_run(folder: Path, ids: list[str] = ("S1", "S2", "S3"), **more: object) 
     write_scores(folder / "scores.tsv", **more)
     write_table(
         folder / "samples.tsv",
-        ["sample", "family", "predictor", "r_gene_dev"],
-        [(one, "toy", name, 0.5) for one in ids for name in ("model", "ridge")],
+        ["sample", "family", "predictor", "r_gene_dev", "r_gene"],
+        [(one, "toy", name, 0.5, 0.8) for one in ids for name in ("model", "ridge")],
     )
     genes = [
         (f"G{i}", f"g{i}", "toy", 12, 1.5, "model" if i else "ridge", 0.8 + i / 100, 0.7, 0.9, 0.01 * i, 0.3 + i / 10, 0.2)
@@ -259,18 +259,18 @@ def remarks(**columns: tuple) -> tuple:
 
 @pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize(
-    "mse, dev, status, because",
+    "mse, saved, status, because",
     [
-        ((0.9995, 1.0), (0.71, 0.6, 0.8), "trained", "their squared errors differ by less than 0.1 %."),
-        ((0.5, 1.0), (0.02, -0.01, 0.05), "trained", "the interval of its r_gene_dev holds 0 (95 % interval −0.010 to 0.050 over 8 groups of samples)."),
-        ((0.998, 1.0), (0.71, 0.6, 0.8), "trained", None),
-        ((0.9995, 1.0), (0.02, -0.01, 0.05), "collapsed", None),
+        ((0.9995, 1.0), (0.0005, 0.0004, 0.0006), "trained", "their mean squared errors differ by less than 0.1 %."),
+        ((0.9, 1.0), (0.1, -0.01, 0.21), "trained", "their mean squared errors differ by 0.10, 95 % interval −0.010 to 0.21 over 8 groups of samples, which holds 0."),
+        ((0.9, 1.0), (0.1, 0.01, 0.19), "trained", None),
+        ((0.9995, 1.0), (0.0005, -0.01, 0.05), "collapsed", None),
     ],
 )  # fmt: skip
-def test_no_better_than_the_mean_is_said_in_the_verdict(tmp_path, mse, dev, status, because):
-    own = ("model", "r_gene_dev", "pooled", *dev)
+def test_no_better_than_the_mean_is_said_in_the_verdict(tmp_path, mse, saved, status, because):
     errors = {name: (name, "mse", "pooled", value, "NA", "NA") for name, value in zip(("model", "mean"), mse, strict=True)}
-    options = make_run(tmp_path, status=status, more=remarks(dev=own, **errors))
+    gain = ("model", "mean", "mse", "pooled", "groups", *saved, 8)
+    options = make_run(tmp_path, status=status, more=(gain, *remarks(**errors)))
     page = make_page(options)
     verdict = re.search(r"<strong>.*?</p>", options.out.read_text(), re.DOTALL)[0]
     assert ("no better than the training mean" in verdict) == (because is not None)
@@ -291,6 +291,73 @@ def test_score_without_twins_and_the_most_that_replicates_allow_stand_in_the_ver
     assert page.says("Replicates agree to r 0.93; the most that any prediction can reach is 0.96.")
     assert page.says("the most that replicates allow 0.96")
     assert page.says("toy, pooled, without samples that have a near-duplicate in training") and page.says("ceiling 0.964 0.960 to 0.970")
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_model_above_what_replicates_allow_casts_doubt_on_the_replicates(tmp_path):
+    rows = remarks(
+        replicate=("replicate", "r_gene_dev", "pooled", 0.36, 0.3, 0.4), ceiling=("ceiling", "r_gene_dev", "pooled", 0.6, 0.5, 0.7)
+    )
+    page = make_page(make_run(tmp_path, more=rows))
+    assert page.says("Replicates agree to r 0.36, less than the model does with them; they may not be replicates.")
+    assert not page.says("the most that")
+
+
+def hold_out(options: Namespace, *axes: str) -> None:
+    """Say in the leakage table what is held out."""
+    rows = [(axis, thing, int(axis in axes), 1, 0, 0, 0, "") for axis, thing in (("samples", "donor"), ("genes", "chrom"))]
+    write_table(options.leakage, LEAKAGE_COLUMNS, rows)
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize("axes, at_most", [(["samples"], "UNDECIDED"), (["samples", "genes"], "UNDECIDED"), (["genes"], "BETTER")])
+@pytest.mark.parametrize("gain", [BETTER, WORSE])
+def test_of_too_few_groups_of_samples_nothing_is_decided(tmp_path, axes, at_most, gain):
+    """The unit fell back to genes: their number says nothing of other samples."""
+    metric = "r_gene" if "genes" in axes else "r_gene_dev"
+    rows = [
+        ("model", "", metric, "pooled", "genes", 0.71, 0.6, 0.8, 900),
+        ("model", "", "r_sample_median", "pooled", "groups", 0.5, "NA", "NA", 4),
+    ]
+    rows += [("model", rule, metric, "pooled", "genes", *gain, 900) for rule in RULES]
+    options = make_run(tmp_path, more=tuple(rows))
+    hold_out(options, *axes)
+    page = make_page(options)
+    assert page.says(at_most if at_most == "UNDECIDED" or gain == BETTER else "WORSE")
+    assert page.says("only 4 groups of samples were held out") == ("samples" in axes)
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize(
+    "axes, question",
+    [
+        (["genes"], "predicts how expression differs between genes better than every simple rule"),
+        (["samples", "genes"], "predicts how high unseen genes are in unseen samples better than every simple rule"),
+    ],
+)
+def test_unseen_genes_are_judged_by_r_gene(tmp_path, axes, question):
+    """By r_gene_dev the model is worse than ridge; by r_gene it is better than every rule, of which nearest is the best."""
+    values = {"model": 0.7, "mean": "NA", "nearest": 0.5, "ridge": 0.4, "rule": 0.3}
+    rows = [(name, "", "r_gene", "pooled", "groups", value, "NA", "NA", 8) for name, value in values.items()]
+    rows += [("model", name, "r_gene", "pooled", "groups", 0.2, 0.1, 0.3, 8) for name in RULES]
+    rows += [("model", "", "r_gene", "without twins", "groups", 0.65, 0.6, 0.7, 8)]
+    options = make_run(tmp_path, gain=WORSE, more=tuple(rows))
+    hold_out(options, *axes)
+    page = make_page(options)
+    assert page.says(
+        f"toy {question} (r_gene 0.70; best rule, nearest: 0.50; gain 0.20, 95 % interval 0.10 to 0.30 over 8 groups of samples)."
+    )
+    assert page.says("r_gene of toy 0.70") and page.says("r_gene without near-duplicates")
+    hold_out(options, "samples")
+    assert make_page(options).says("WORSE")
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize("gain, word", [((-0.1, -0.18, -0.02), "UNDECIDED"), ((-0.1, -0.18, -0.03), "WORSE")])
+def test_worse_allows_for_the_choice_of_the_best_of_four_rules(tmp_path, gain, word):
+    """Of four rules the half-width is z(1 − 0.025 / 4) / z(0.975) = 1.274 times as wide: 0.102 and 0.089 beside a gain of 0.1."""
+    page = make_page(make_run(tmp_path, gain=gain))
+    assert page.says(word) and page.says("allows for the choice of the best of 4 rules") == (word == "UNDECIDED")
 
 
 @pytest.mark.usefixtures("no_pictures")
@@ -605,13 +672,13 @@ def test_many_samples_get_a_histogram_not_bars(tmp_path):
 
 
 def test_reads_what_combine_and_evaluate_write(tmp_path):
-    dataset_path = tiny_dataset(tmp_path / "dataset.h5")
+    dataset_path = tiny_dataset(tmp_path / "dataset.h5", samples=12)
     dataset = Dataset(dataset_path)
     observed = np.log2(1 + dataset.array("expression/gene"))
     rng, parts, more = (
         np.random.default_rng(0),
         [],
-        {"axes": "samples×genes", "unit": "log2(tpm + 1)", "family": "toy", "preset": "default", "methods": ""},
+        {"axes": "samples×genes", "unit": "log2(tpm + 1)", "family": "toy", "preset": "default", "methods": "", "code": ""},
     )
     for fold in range(dataset.n_folds):
         role = combine_roles(dataset.sample_role[fold], dataset.gene_role[fold], "samples")
@@ -642,8 +709,13 @@ def test_reads_what_combine_and_evaluate_write(tmp_path):
     evaluate.evaluate(Namespace(predictions=options.predictions, dataset=dataset_path, nearest=None, seed=1, out=options.scores, **paths))
     options.dataset = dataset_path
     page = make_page(options)
-    assert page.says("8 samples, 4 donors") and page.says("The dataset holds 8 samples and 12 genes")
-    assert page.says("BETTER") and page.says("2 × 12") and page.says("8 of 8 samples") and page.says("r_sample of the 12 genes that have one")
+    assert page.says("12 samples, 6 donors") and page.says("The dataset holds 12 samples and 12 genes")
+    assert (
+        page.says("BETTER")
+        and page.says("2 × 12")
+        and page.says("12 of 12 samples")
+        and page.says("r_sample of the 12 genes that have one")
+    )
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,9 @@ SOURCES = sorted((ROOT / "bin").rglob("*.py"))
 MODULES = sorted((ROOT / "modules").glob("*.nf"))
 BEFORE_THE_DATASET = {"simulate_cohort", "index_genome", "make_gene_table", "extract_promoters", "kallisto_index", "kallisto_quant"}
 BEFORE_THE_DATASET |= {"collect_abundances", "collect_expression", "bin_peaks", "group_paralogs"}
-BEFORE_ONLY = r"exprcast\.(cli|tables|intervals|coverage|genome|gtf|kallisto|paralogs|reads|strand|simulation\.\w+)"  # modules that no model needs
+BEFORE_ONLY = (
+    r"exprcast\.(cli|tables|intervals|coverage|genome|gtf|kallisto|paralogs|reads|strand|simulation\.\w+)"  # modules that no model needs
+)
 SHARED_OPTIONS = {"--code", "--task-out"}  # exprcast.cli.run adds them to every script
 PREDICTORS = {"--checkpoint", "--baselines"}  # PREDICT gives one of them, by name
 PROCESS = re.compile(r"^process (\w+) \{\n(.*?)^\}", re.MULTILINE | re.DOTALL)

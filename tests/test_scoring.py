@@ -15,9 +15,10 @@ import combine as combine_script
 import evaluate as evaluate_script
 from exprcast.cli import InputError
 from exprcast.dataset import TEST, TRAIN, VALID, Dataset
-from exprcast.estimates import choose_unit
-from exprcast.metrics import benjamini_hochberg, deviation, p_value, pearson
-from exprcast.scoring import open_predictions, score_predictions, spread_genes
+from exprcast.estimates import Unit, across_samples, choose_unit, deal
+from exprcast.metrics import benjamini_hochberg, deviation, fisher_interval, p_value, pearson
+from exprcast.moments import add_rows, centre, draw_correlations, measure
+from exprcast.scoring import Scores, open_predictions, score_predictions, spread_genes
 from tiny import run_script, tiny_dataset
 
 TOYS = Path(__file__).parent / "families"
@@ -225,6 +226,10 @@ def test_scores_in_blocks_are_scipys_of_the_whole(tmp_path, hold_out, axes, chun
         assert found["r_gene_dev"] == pytest.approx(by_scipy(dev, observed_dev), abs=1e-6, nan_ok=True)
         assert one.r_sample == pytest.approx(by_scipy(dev.T, observed_dev.T), abs=1e-6, nan_ok=True)
         assert one.genes.n.tolist() == (~np.isnan(error)).sum(axis=0).tolist()
+        for part in (0, 9):
+            left = np.arange(14) != part
+            assert one.left_out[part] == pytest.approx(by_scipy(dev[left].T, observed_dev[left].T), abs=1e-6, nan_ok=True)
+            assert one.left_n[part].tolist() == (~np.isnan(error[left])).sum(axis=0).tolist()
         assert one.squared.sum() / one.n.sum() == pytest.approx(np.nanmean(error**2)), name
         assert one.absolute.sum() / one.n.sum() == pytest.approx(np.nanmean(np.abs(error)))
         seen = observed[~np.isnan(error)]
@@ -297,7 +302,10 @@ def test_unit_and_number_stand_in_the_table(tmp_path, hold_out, groups, n):
         assert (row["unit"], int(row["n"])) == (unit, n) and float(row["low"]) < value(row) < float(row["high"])
     row = scores["model", "ridge", "r_gene_dev", "pooled"]
     assert (row["unit"], int(row["n"])) == (unit, n) and 0 < float(row["low"]) < value(row) < float(row["high"])
-    assert scores["model", "", "r_sample_median", "pooled"]["unit"] == "genes"
+    row, gain = scores["model", "", "r_sample_median", "pooled"], scores["model", "ridge", "r_sample", "pooled"]
+    for one in (row, gain):
+        assert (one["unit"], int(one["n"])) == ("samples" if groups == 12 else "groups", groups)
+        assert float(one["low"]) < value(one) < float(one["high"]) if groups >= 6 else one["low"] == "NA"
 
 
 def test_a_model_that_copies_a_baseline_gains_exactly_nothing(tmp_path):
@@ -308,6 +316,54 @@ def test_a_model_that_copies_a_baseline_gains_exactly_nothing(tmp_path):
     scores = evaluate(tmp_path, path, dataset)
     for metric in ("r_gene_dev", "r_sample", "r_gene", "mse"):
         assert [float(scores["model", "ridge", metric, "pooled"][name]) for name in ("value", "low", "high")] == [0, 0, 0]
+
+
+def test_gains_of_rounding_are_nothing(tmp_path):
+    dataset = tiny_dataset(tmp_path / "dataset.h5", 12, 24, groups=[f"g{i}" for i in range(12)])
+    path = made(tmp_path / "toy.h5", dataset)
+    with h5py.File(path, "a") as file:
+        file["predicted"][:, 0] = file["baselines/ridge"][:] * np.float32(1 + 2e-7)
+    scores = evaluate(tmp_path, path, dataset)
+    for metric in ("r_gene_dev", "r_sample", "r_gene"):
+        assert [float(scores["model", "ridge", metric, "pooled"][name]) for name in ("value", "low", "high")] == [0, 0, 0]
+
+
+def test_a_predictor_without_test_cells_is_NA_where_genes_are_drawn(tmp_path):
+    dataset = tiny_dataset(tmp_path / "dataset.h5", 12, 24, "genes")
+    path = made(tmp_path / "toy.h5", dataset)
+    with h5py.File(path, "a") as file:
+        file["baselines/rule"][:] = np.nan
+    scores = evaluate(tmp_path, path, dataset)
+    for metric in ("r_gene_dev", "r_gene", "rho_gene", "mse", "r_sample_median", "r_sample_significant"):
+        assert [scores["rule", "", metric, "pooled"][name] for name in ("value", "low", "high")] == ["NA"] * 3
+    assert value(scores["model", "rule", "r_gene", "pooled"]) == pytest.approx(value(scores["model", "", "r_gene", "pooled"]))
+
+
+def leave_out(noise: np.ndarray, groups: np.ndarray) -> Scores:
+    """Return of deviations (2, rows, genes), predicted and observed, what r_sample and its intervals are made of."""
+    parts, sums = deal(groups), np.zeros((min(50, len(set(groups))), 6, noise.shape[2]))
+    add_rows(sums, parts, *noise)
+    by_row, by_gene = (measure(centre(*noise, axis=axis)) for axis in (1, 0))
+    left_out = draw_correlations(sums.transpose(2, 0, 1), 1 - np.eye(len(sums)))
+    nothing = dict.fromkeys(("rho_gene", "squared", "absolute", "block_squared", "block_n"))
+    return Scores(by_row, deviations=by_row, genes=by_gene, left_out=left_out, left_n=sums[:, 0].sum(0) - sums[:, 0], sums={}, **nothing)
+
+
+@pytest.mark.parametrize("sizes", [[1] * 8, [1] * 12, [2] * 10, [1] * 70], ids=str)
+def test_intervals_of_r_sample_hold_0_though_genes_are_expressed_together(sizes):
+    """Noise of three programs that 300 genes share, and replicates within groups: r_sample of noise is 0."""
+    rng, groups = np.random.default_rng(1), np.repeat(np.arange(len(sizes)), sizes)
+    held, alone = {"median": 0, "positive": 0}, 0
+    for _ in range(150):
+        programs = rng.normal(size=(3, 300))
+        noise = rng.normal(size=(2, len(sizes), 3))[:, groups] @ programs + 0.7 * rng.normal(size=(2, len(groups), 300))
+        scores = leave_out(noise, groups)
+        found = across_samples(scores, Unit("groups", groups, deal(groups), 1))
+        held["median"] += found["r_sample_median"].low <= 0 <= found["r_sample_median"].high
+        held["positive"] += found["r_sample_positive"].low <= 0.5 <= found["r_sample_positive"].high
+        half = 1.96 * 1.25 * scores.r_sample.std() / np.sqrt(300)  # as if genes were independent
+        alone += abs(found["r_sample_median"].value) <= half
+    assert held["median"] >= 0.9 * 150 and held["positive"] >= 0.85 * 150 and alone < 0.6 * 150
 
 
 def test_mse_saved_is_the_difference_of_the_errors(tmp_path):
@@ -367,7 +423,7 @@ def test_scores_by_similarity_are_those_of_the_genes_of_a_class(tmp_path, monkey
     options = {"predictions": [path], "dataset": dataset, "nearest": write_nearest(tmp_path / "n.tsv", rows), "seed": 1}
     evaluate_script.evaluate(Namespace(**options, **tables, out=tmp_path / "scores.tsv"))
     scores = {tuple(row[key] for key in SCORES): row for row in rows_of(tmp_path / "scores.tsv")}
-    scope = "nearest training gene 0.05 to 0.2"
+    scope = "nearest training gene 0.05 to 0.2"  # the two others have fewer than 20 genes
     assert {key[3] for key in scores if "gene " in key[3]} == {scope}
     own = (similarity >= 0.05) & (similarity < 0.2)
     predicted, observed, mean = (matrix[:, own] for matrix in whole(path, "model"))
@@ -458,13 +514,13 @@ def test_genes_say_by_what_they_are_predictable(tmp_path):
     assert rows[5]["n"] == "2" and {rows[5][name] for name in ("best", "r_best", "low", "high", "q_value", "r_model")} == {"NA"}
     predicted, seen, mean = whole(path, "model")
     r = by_scipy((predicted - mean).T, (seen - mean).T)
-    q = benjamini_hochberg(p_value(r, np.where(np.arange(20) == 5, 2, 12)))
+    q = benjamini_hochberg(p_value(r, np.where(np.arange(20) == 5, 1, 6)))  # six pairs of replicates
     assert [float(row["r_model"]) for k, row in enumerate(rows) if k != 5] == pytest.approx(np.delete(r, 5).tolist(), abs=1e-6)
     assert [float(row["q_value"]) for k, row in enumerate(rows) if k != 5] == pytest.approx(np.delete(q, 5).tolist(), rel=1e-4)
     row = next(row for row in rows if row["best"] == "model")
     k = int(row["gene"][1:])
-    interval = stats.pearsonr((predicted - mean)[:, k], (seen - mean)[:, k]).confidence_interval()
-    assert (float(row["low"]), float(row["high"])) == pytest.approx(tuple(interval), abs=1e-6)
+    low, high = fisher_interval(np.array([float(row["r_best"])]), np.array([6]))
+    assert (float(row["low"]), float(row["high"])) == pytest.approx((low[0], high[0]), abs=1e-6)
     assert float(row["sd"]) == pytest.approx(np.std((seen - mean)[:, k], ddof=1), abs=1e-6)
 
 

@@ -217,7 +217,9 @@ def q_values(scores: Scores, unit: Unit) -> np.ndarray:
 def gains(name: str, scores: dict[str, Scores], samples: dict[str, dict[str, PerSample]], unit: Unit, model: str) -> dict[str, Estimate]:
     """Return {metric: what the model has more than one baseline}; for mse, how much smaller its error is. Rounding is no gain."""
     own, other = scores[model], scores[name]
-    r, *left_out = (median(a - np.nan_to_num(b)) for a, b in ((own.r_sample, other.r_sample), *zip(own.left_out, other.left_out, strict=True)))
+    r, *left_out = (
+        median(a - np.nan_to_num(b)) for a, b in ((own.r_sample, other.r_sample), *zip(own.left_out, other.left_out, strict=True))
+    )
     found = {
         "r_gene_dev": mean_over_samples(samples[model]["r_gene_dev"].gain(samples[name]["r_gene_dev"]), unit),
         "r_sample": over_parts(r, np.array(left_out), [own, other], unit, (-2, 2)),

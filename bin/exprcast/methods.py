@@ -52,7 +52,9 @@ SCORES_TEXT = (
     "Scores compare deviations from the training mean: r_gene_dev is the mean over samples of the correlation across genes, r_sample the correlation of one gene "
     f"across samples (median over genes). Intervals of 95 % come from {DRAWS:,} bootstrap draws (bootstrap-t) of the groups of samples that "
     "were held out together; where genes were held out, or for fewer than six groups, "
-    "from draws of genes within samples; for r_sample, from draws of genes. Gains over rules are paired."
+    "from draws of genes within samples; for r_sample, from a delete-one-part jackknife over up to 50 parts of those groups. Intervals over groups "
+    "of unequal size are widened to their effective number; a gene's p-value counts the samples of one group as one. Gains over rules are paired. "
+    "Where whole genes are held out, models are judged by r_gene, the correlation across genes with nothing taken away."
 )
 
 

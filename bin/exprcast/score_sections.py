@@ -8,19 +8,21 @@ from exprcast.figures import MOST_BARS, draw_bars, draw_density, draw_histogram,
 from exprcast.metrics import Estimate
 from exprcast.page import Cell, Picture, Pictures, Section, Table, Terms, Text, decimal, number
 from exprcast.results import Predictions
-from exprcast.score_tables import Genes, Scores, Units
+from exprcast.score_tables import BEST, BY_CLASS, CLASSES, NO_TWINS, OVER_FOLDS, OVER_SEEDS, POOLED, Genes, Leak, Scores, Units
 from exprcast.scoring import MODEL
-from exprcast.verdict import NO_TWINS, POOLED, best_rule, estimate, over, rule_name
+from exprcast.verdict import best_rule, estimate, judged_by, over, rule_name
 
 METRICS = {
     "r_gene_dev": "Within one sample, each gene's training mean taken away: does the predictor know which genes are higher or lower here than "
-    "they usually are? Mean over samples. The verdict is judged by this number.",
+    "they usually are? Mean over samples. The verdict is judged by this number where genes are in training; of genes that are not it says nothing, "
+    "because no mean of theirs is known.",
     "r_gene_dev_min": "The same number for the sample where it is lowest.",
     "r_sample_median": "For one gene, over samples: do prediction and measurement rise and fall together (both minus the training mean)? Median over genes.",
     "r_sample_positive": "Share of genes for which that correlation is above 0.",
     "r_sample_significant": "Share of genes for which it is above 0 beyond chance (false discovery rate below 5 %).",
     "r_gene": "Within one sample, over genes, nothing taken away: are highly expressed genes predicted high? Mean over samples. "
-    "Simple rules score high here too, because most genes keep their level in all samples.",
+    "Simple rules score high here too, because most genes keep their level in all samples; only for genes that are not in training is it a test, "
+    "and there the verdict is judged by it.",
     "rho_gene": "The same with ranks (Spearman).",
     "mse": "Mean squared error over all test values; smaller is better.",
     "mae": "Mean absolute error over all test values; smaller is better.",
@@ -28,13 +30,21 @@ METRICS = {
     "r2_pearson": "Squared correlation over all test values; blind to a wrong scale.",
 }
 SMALLER_IS_BETTER = ("mse", "mae")
-FOLD_SCOPE, FOLD_METRICS = "mean over folds (range)", ("r_gene_dev", "r_gene", "mse", "mae")
-SEED_SCOPES, SEED_METRICS = ("mean over seeds (SD)", "best seed by validation"), ("r_gene_dev", "r_gene", "r_sample_median", "mse")
-CLASS_SCOPE, CLASSES = "nearest training gene", ("0", "0 to 0.05", "0.05 to 0.2", "0.2 to 1")
+FOLD_METRICS = ("r_gene_dev", "r_gene", "mse", "mae")
+SEED_METRICS = ("r_gene_dev", "r_gene", "r_sample_median", "mse")
+WORDS = {
+    "r_gene_dev": "which genes are higher or lower than usual in a sample",
+    "r_gene": "which genes are high and which are low in a sample",
+    "r_sample_median": "in which samples a gene is higher or lower than usual; median over genes",
+}
 REPLICATES = ("replicate", "ceiling")
 GAINS = {"r_gene_dev": "r_gene_dev", "r_sample": "r_sample", "r_gene": "r_gene", "mse": "mse saved"}
 RULES = [
-    ("mean", "The gene's mean over the training samples: the same in every sample, so that correlations of deviations from it are NA."),
+    (
+        "mean",
+        "The gene's mean over the training samples, the same in every sample: its deviations from itself have no correlation (NA). "
+        "A gene that is not in training gets the mean of all that are, so that r_gene_dev needs genes seen in training.",
+    ),
     ("ridge", "That mean plus a linear function of the inputs that the model reads."),
     ("nearest", "The measured values of the training sample whose inputs are most similar."),
     ("kernel", "That mean plus a smooth function of all inputs at once: kernel ridge regression."),
@@ -47,19 +57,20 @@ RULES = [
 BEYOND_CHANCE, BEST_GENES = 0.05, 20
 
 
-def scores_section(families: Sequence[Predictions], scores: Scores) -> Section:
+def scores_section(families: Sequence[Predictions], scores: Scores, leakage: Sequence[Leak]) -> Section:
     """Scores beside baselines: pictures of the two main numbers, then every number with its interval."""
     blocks: list = [Terms("What the numbers mean", list(METRICS.items())), Terms("What the model is compared with", RULES)]
     for p in families:
-        drawn = over(estimate(scores, p.family, MODEL, "r_gene_dev"))
-        pooled = f"{p.family}, pooled: all test values at once; 95 % interval{drawn} (of r_sample over genes) in small print"
+        metric = judged_by(leakage, p)
+        drawn, groups = (over(estimate(scores, p.family, MODEL, name)) for name in (metric, "r_sample_median"))
+        pooled = f"{p.family}, pooled: all test values at once; 95 % interval{drawn} (of r_sample{groups}) in small print"
         blocks += [
             Pictures([
-                score_picture(p, scores, "r_gene_dev", f"which genes are higher or lower than usual in a sample; 95 % interval{drawn}"),
-                score_picture(p, scores, "r_sample_median", "in which samples a gene is higher or lower than usual; median and 95 % interval over genes"),
+                score_picture(p, scores, metric, f"{WORDS[metric]}; 95 % interval{drawn}"),
+                score_picture(p, scores, "r_sample_median", f"{WORDS['r_sample_median']}; 95 % interval{groups}"),
             ]),
             Table(pooled, ["predictor", *METRICS], score_rows(p, scores, METRICS, POOLED)),
-            Table(f"{p.family}, mean over folds; lowest and highest in small print", ["predictor", *FOLD_METRICS], score_rows(p, scores, FOLD_METRICS, FOLD_SCOPE)),
+            Table(f"{p.family}, mean over folds; lowest and highest in small print", ["predictor", *FOLD_METRICS], score_rows(p, scores, FOLD_METRICS, OVER_FOLDS)),
             Table(f"{p.family}, gain of the model, pooled and paired; a rule's NA counts 0", ["gain", *GAINS.values()], gain_rows(p, scores)),
             *twin_table(p, scores),
             *class_table(p, scores),
@@ -118,8 +129,8 @@ def class_table(p: Predictions, scores: Scores) -> list[Table]:
     rows = []
     for metric in ("r_gene_dev", "r_gene"):
         for one in CLASSES:
-            found = [estimate(scores, p.family, name, metric, scope=f"{CLASS_SCOPE} {one}") for name in p.predictors]
-            if (p.family, MODEL, "", metric, f"{CLASS_SCOPE} {one}") in scores:
+            found = [estimate(scores, p.family, name, metric, scope=f"{BY_CLASS} {one}") for name in p.predictors]
+            if (p.family, MODEL, "", metric, f"{BY_CLASS} {one}") in scores:
                 rows.append([f"{metric}, similarity {one}", *map(score_cell, found)])
     caption = f"{p.family}, pooled, by the similarity of the most similar training gene's promoter (shared k-mers of the smaller one)"
     return [Table(caption, ["genes", *p.predictors], rows)] if rows else []
@@ -127,12 +138,12 @@ def class_table(p: Predictions, scores: Scores) -> list[Table]:
 
 def seed_table(p: Predictions, scores: Scores) -> list[Table]:
     """Return each seed's scores, their mean with its SD, and those of the seeds that were best on validation; nothing for one seed."""
-    if (p.family, MODEL, "", "r_gene_dev", SEED_SCOPES[0]) not in scores:
+    if (p.family, MODEL, "", "r_gene_dev", OVER_SEEDS) not in scores:
         return []
     rows = []
-    for scope in (*(f"seed {seed}" for seed in p.seeds), *SEED_SCOPES):
+    for scope in (*(f"seed {seed}" for seed in p.seeds), OVER_SEEDS, BEST):
         found = [estimate(scores, p.family, MODEL, metric, scope=scope) for metric in SEED_METRICS]
-        spread = scope == SEED_SCOPES[0]
+        spread = scope == OVER_SEEDS
         rows.append(
             [scope, *(Cell(decimal(one.value), f"± {decimal(one.high - one.value)}") if spread else score_cell(one) for one in found)]
         )
@@ -145,11 +156,12 @@ def score_cell(one: Estimate, kind: str = "") -> Cell:
     return Cell(decimal(one.value), "" if np.isnan(one.low) else f"{decimal(one.low)} to {decimal(one.high)}", kind)
 
 
-def observed_section(families: Sequence[Predictions], scores: Scores, samples: Units) -> Section:
+def observed_section(families: Sequence[Predictions], scores: Scores, samples: Units, leakage: Sequence[Leak]) -> Section:
     """Observed against predicted: every test value, and sample by sample."""
     blocks = []
     for p in families:
-        count = f"{len(p.observed):,} test values"
+        count, metric = f"{len(p.observed):,} test values", judged_by(leakage, p)
+        judged = ", and what the verdict is about" if metric == "r_gene_dev" else ""
         blocks.append(Pictures([
             draw_density(
                 f"{p.family} level", p.predicted, p.observed, (f"observed, {p.unit}", f"predicted, {p.unit}"),
@@ -159,29 +171,29 @@ def observed_section(families: Sequence[Predictions], scores: Scores, samples: U
             draw_density(
                 f"{p.family} deviation", p.predicted - p.training_mean, p.observed - p.training_mean, ("observed − training mean", "predicted − training mean"),
                 f"Density of observed against predicted deviations from the training mean, {p.family}",
-                f"{p.family}: the same minus each gene's training mean: what differs between samples, and what the verdict is about.",
+                f"{p.family}: the same minus each gene's training mean: what differs between samples{judged}.",
             ),
-            samples_picture(p, scores, in_order(p, samples)),
+            samples_picture(p, scores, in_order(p, samples, metric), metric),
         ]))  # fmt: skip
     return Section("observed", "Observed against predicted", blocks)
 
 
-def in_order(p: Predictions, units: Units) -> dict[str, dict[str, float]]:
+def in_order(p: Predictions, units: Units, metric: str) -> dict[str, dict[str, float]]:
     """Return {predictor: {sample: r}} of a family, the model first."""
-    return {name: units.get(p.family, {}).get(name, {}) for name in p.predictors}
+    return {name: units.get((p.family, metric, name), {}) for name in p.predictors}
 
 
-def samples_picture(p: Predictions, scores: Scores, samples: dict[str, dict[str, float]]) -> Picture:
-    """Draw r_gene_dev sample by sample beside the best simple rule; a histogram where bars would be too many."""
-    rule = best_rule(scores, p) or MODEL
+def samples_picture(p: Predictions, scores: Scores, samples: dict[str, dict[str, float]], metric: str) -> Picture:
+    """Draw the judged metric sample by sample beside the best simple rule; a histogram where bars would be too many."""
+    rule = best_rule(scores, p, metric) or MODEL
     ids = list(samples[MODEL])
     values = {name: np.array([samples[name].get(one, np.nan) for one in ids], dtype=float) for name in (MODEL, rule)}
     wins = int((values[MODEL] > np.nan_to_num(values[rule])).sum())
-    caption = f"{p.family}: r_gene_dev sample by sample; the model is above the best simple rule ({rule_name(rule)}) in {wins:,} of {len(ids):,} samples."
-    alt = f"r_gene_dev of each sample, {p.family} beside the simple rule {rule}"
+    caption = f"{p.family}: {metric} sample by sample; the model is above the best simple rule ({rule_name(rule)}) in {wins:,} of {len(ids):,} samples."
+    alt = f"{metric} of each sample, {p.family} beside the simple rule {rule}"
     if len(ids) > MOST_BARS:
-        return draw_histogram(f"{p.family} samples", values, ("r_gene_dev of a sample", "samples"), alt, caption)
-    return draw_bars(f"{p.family} samples", ids, values[MODEL], values[rule], rule, "r_gene_dev", alt, caption)
+        return draw_histogram(f"{p.family} samples", values, (f"{metric} of a sample", "samples"), alt, caption)
+    return draw_bars(f"{p.family} samples", ids, values[MODEL], values[rule], rule, metric, alt, caption)
 
 
 def genes_section(families: Sequence[Predictions], genes: dict[str, Genes]) -> Section:

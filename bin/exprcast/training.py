@@ -204,7 +204,8 @@ def validate(
     measured = ~torch.isnan(target)
     loss = float(masked_mse(predicted, target)) if measured.any() else math.nan
     whole, change, targets = (
-        float(values.std(dim=0).nan_to_num(0).mean()) for values in (predicted, predicted - offset, torch.where(measured, target, predicted))
+        float(values.std(dim=0).nan_to_num(0).mean())
+        for values in (predicted, predicted - offset, torch.where(measured, target, predicted))
     )
     spread = min(whole, change) / targets if targets > 0 else math.nan
     return loss, spread, sum(not on for on in active.values())

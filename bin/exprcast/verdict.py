@@ -1,22 +1,29 @@
-"""What the report judges: does a family beat the simple rules (by r_gene_dev, on all test cells, paired by sample)? Which samples stand out?"""
+"""What the report judges: does a family beat the simple rules, on all test cells, paired by sample? Which samples stand out?
+
+Where genes are in training, r_gene_dev is judged. Of a gene that is not, no mean is known, and what departs from the mean of what was
+tested is no skill; there r_gene is judged.
+"""
 
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.stats import norm
 
-from exprcast.metrics import Estimate
+from exprcast.metrics import LEAST_UNITS, TAILS, Estimate
 from exprcast.page import Verdict, number
 from exprcast.results import Predictions, Reads
-from exprcast.score_tables import Leak, Scores
+from exprcast.score_tables import NO_TWINS, POOLED, Leak, Scores
 from exprcast.scoring import MODEL
 
-JUDGED_BY = "r_gene_dev"
-POOLED, NO_TWINS = "pooled", "without twins"
 NO_BETTER = 0.001  # a squared error within this part of the training mean's is no other
 QUESTION = {
-    "samples": "how expression differs between samples",
-    "samples×genes": "how expression differs between samples",
-    "genes": "how expression differs between genes",
+    frozenset(["samples"]): "how expression differs between samples",
+    frozenset(["genes"]): "how expression differs between genes",
+    frozenset(["samples", "genes"]): "how high unseen genes are in unseen samples",
+}
+WITHOUT_CORRELATION = {
+    "r_gene_dev": "are missing or do not differ from the training mean",
+    "r_gene": "are missing or the same for all genes",
 }
 UNITS = {
     "samples": "{n} samples",
@@ -45,54 +52,80 @@ def estimate(scores: Scores, family: str, predictor: str, metric: str, against: 
     return scores.get((family, predictor, against, metric, scope), Estimate(np.nan))
 
 
-def best_rule(scores: Scores, predictions: Predictions) -> str | None:
-    """Return the baseline with the highest r_gene_dev; NA counts 0, as in the gains (the training mean has no correlation)."""
+def held_out(leakage: Sequence[Leak], predictions: Predictions) -> frozenset[str]:
+    """Return the axes on which a family's test cells are new to it; where the leakage table does not say, what an example is."""
+    own = {leak.axis for leak in leakage if leak.held_out} & set(predictions.axes.split("×"))
+    return frozenset(own or predictions.axes.split("×")[:1])
+
+
+def judged_by(leakage: Sequence[Leak], predictions: Predictions) -> str:
+    """Return the metric that the verdict is about."""
+    return "r_gene" if "genes" in held_out(leakage, predictions) else "r_gene_dev"
+
+
+def best_rule(scores: Scores, predictions: Predictions, metric: str) -> str | None:
+    """Return the baseline with the highest score; NA counts 0, as in the gains (the training mean has no correlation)."""
     rules = [name for name in predictions.predictors if name != MODEL]
-    values = {name: estimate(scores, predictions.family, name, JUDGED_BY).value for name in rules}
+    values = {name: estimate(scores, predictions.family, name, metric).value for name in rules}
     return max(rules, key=lambda name: (np.nan_to_num(values[name]), not np.isnan(values[name])), default=None)
 
 
-def judge(scores: Scores, predictions: Predictions) -> str:
-    """Return better (than every rule), worse (than the best), undecided (an interval holds 0 or is missing) or unknown (no correlation)."""
-    family, best = predictions.family, best_rule(scores, predictions)
-    gains = {name: estimate(scores, family, MODEL, JUDGED_BY, name) for name in predictions.predictors if name != MODEL}
-    if best is None or np.isnan(estimate(scores, family, MODEL, JUDGED_BY).value) or np.isnan(gains[best].value):
-        return "unknown"
-    if all(gain.low > 0 for gain in gains.values()):
-        return "better"
-    return "worse" if gains[best].high < 0 else "undecided"
+def judge(scores: Scores, predictions: Predictions, leakage: Sequence[Leak]) -> tuple[str, str]:
+    """Return a verdict, and for undecided the reason.
+
+    better: than every rule; worse: than the best; undecided: an interval holds 0 or is missing, or is over genes though samples were
+    held out; unknown: no correlation. Which rule is best was seen on the same data: so "worse" takes the interval at the level of as
+    many comparisons as there are rules (Bonferroni), as if it were normal. "better" needs none, because it asks of every rule.
+    """
+    family, metric = predictions.family, judged_by(leakage, predictions)
+    best = best_rule(scores, predictions, metric)
+    gains = {name: estimate(scores, family, MODEL, metric, name) for name in predictions.predictors if name != MODEL}
+    if best is None or np.isnan(estimate(scores, family, MODEL, metric).value) or np.isnan(gains[best].value):
+        return "unknown", ""
+    gain, groups = gains[best], estimate(scores, family, MODEL, "r_sample_median").n
+    if "samples" in held_out(leakage, predictions) and gain.unit == "genes":
+        return "undecided", f"only {groups:,.0f} groups of samples were held out, it takes {LEAST_UNITS}"
+    if np.isnan(gain.low):
+        return "undecided", "too few samples for an interval of the gain"
+    if all(one.low > 0 for one in gains.values()):
+        return "better", ""
+    if gain.value + (gain.high - gain.value) * norm.ppf(1 - TAILS[0] / len(gains)) / norm.ppf(TAILS[1]) < 0:
+        return "worse", ""
+    if gain.high < 0:
+        return "undecided", f"the interval of the gain holds 0 when it allows for the choice of the best of {len(gains)} rules"
+    return "undecided", "the interval of the gain holds 0" if gain.low <= 0 else "against another rule the interval of the gain holds 0"
 
 
 def make_verdict(scores: Scores, predictions: Predictions, leakage: Sequence[Leak]) -> Verdict:
     """Return one family's verdict in words, its numbers, and what speaks against trusting them."""
-    family, best, kind = predictions.family, best_rule(scores, predictions), judge(scores, predictions)
+    family, metric = predictions.family, judged_by(leakage, predictions)
+    best, (kind, because) = best_rule(scores, predictions, metric), judge(scores, predictions, leakage)
     warnings = [*collapse_warning(predictions), *leakage_warnings(leakage, predictions)]
-    own = estimate(scores, family, MODEL, JUDGED_BY)
-    question = QUESTION.get(predictions.axes, QUESTION["samples"])
+    own = estimate(scores, family, MODEL, metric)
+    question = QUESTION[held_out(leakage, predictions)]
     remarks = [
         *sample_remark(scores, predictions),
         *mean_remark(scores, predictions),
-        *twin_remark(scores, family),
-        *ceiling_remark(scores, family),
+        *twin_remark(scores, family, metric),
+        *ceiling_remark(scores, family, metric),
     ]
     if best is None or kind == "unknown":
-        because = "its predictions are missing or do not differ from the training mean, so they have no correlation"
-        sentence = f"{family} cannot be judged: {because} (r_gene_dev {number(own.value, 2)})."
+        sentence = f"{family} cannot be judged: its predictions {WITHOUT_CORRELATION[metric]}, so they have no correlation ({metric} {number(own.value, 2)})."
         return Verdict("unknown", " ".join([sentence, *remarks]), [], warnings)
-    rule, gain = estimate(scores, family, best, JUDGED_BY), estimate(scores, family, MODEL, JUDGED_BY, best)
-    numbers = f"(r_gene_dev {number(own.value, 2)}; best rule, {rule_name(best)}: {number(rule.value, 2)}; gain {number(gain.value, 2)}, {interval_text(gain)})"
+    rule, gain = estimate(scores, family, best, metric), estimate(scores, family, MODEL, metric, best)
+    numbers = f"({metric} {number(own.value, 2)}; best rule, {rule_name(best)}: {number(rule.value, 2)}; gain {number(gain.value, 2)}, {interval_text(gain)})"
     words = {
         "better": f"{family} predicts {question} better than every simple rule {numbers}.",
         "worse": f"{family} predicts {question} worse than the best simple rule {numbers}.",
-        "undecided": f"Whether {family} predicts {question} better than the best simple rule is undecided: {undecided_because(gain)} {numbers}.",
+        "undecided": f"Whether {family} predicts {question} better than the best simple rule is undecided: {because} {numbers}.",
     }
     rule_text = f"best simple rule: {rule_name(best)}" + (", no correlation, counts as 0" if np.isnan(rule.value) else "")
     tiles = [
-        (number(own.value, 2), f"r_gene_dev of {family}"),
+        (number(own.value, 2), f"{metric} of {family}"),
         (number(rule.value, 2), rule_text),
         (number(gain.value, 2), f"gain, {interval_text(gain)}"),
-        *twin_tile(scores, family),
-        *ceiling_tile(scores, family),
+        *twin_tile(scores, family, metric),
+        *ceiling_tile(scores, family, metric),
     ]
     return Verdict(kind, " ".join([words[kind], *remarks]), tiles, warnings)
 
@@ -118,40 +151,49 @@ def mean_remark(scores: Scores, predictions: Predictions) -> list[str]:
     """Say that a family whose networks trained is no better than the training mean, if so: a finding, no failure."""
     family = predictions.family
     own, mean = (estimate(scores, family, name, "mse").value for name in (MODEL, "mean"))
-    dev = estimate(scores, family, MODEL, JUDGED_BY)
+    saved = estimate(scores, family, MODEL, "mse", "mean")
     same = abs(own - mean) <= NO_BETTER * mean  # False for NaN
-    if predictions.collapsed or not (same or dev.low <= 0 <= dev.high):
+    if predictions.collapsed or not (same or saved.low <= 0 <= saved.high):
         return []
-    because = "their squared errors differ by less than 0.1 %" if same else f"the interval of its r_gene_dev holds 0 ({interval_text(dev)})"
-    return [f"It is no better than the training mean: {because}."]
+    because = "differ by less than 0.1 %" if same else f"differ by {number(saved.value, 2)}, {interval_text(saved)}, which holds 0"
+    return [f"It is no better than the training mean: their mean squared errors {because}."]
 
 
-def twin_remark(scores: Scores, family: str) -> list[str]:
+def twin_remark(scores: Scores, family: str, metric: str) -> list[str]:
     """Say what the score is without samples that have a near-duplicate in training."""
-    own = estimate(scores, family, MODEL, JUDGED_BY, scope=NO_TWINS)
+    own = estimate(scores, family, MODEL, metric, scope=NO_TWINS)
     return (
-        [] if np.isnan(own.value) else [f"Without samples that have a near-duplicate in training its r_gene_dev is {number(own.value, 2)}."]
+        [] if np.isnan(own.value) else [f"Without samples that have a near-duplicate in training its {metric} is {number(own.value, 2)}."]
     )
 
 
-def twin_tile(scores: Scores, family: str) -> list[tuple[str, str]]:
+def twin_tile(scores: Scores, family: str, metric: str) -> list[tuple[str, str]]:
     """Return the same as a tile."""
-    own = estimate(scores, family, MODEL, JUDGED_BY, scope=NO_TWINS)
-    return [] if np.isnan(own.value) else [(number(own.value, 2), f"r_gene_dev without near-duplicates, {interval_text(own)}")]
+    own = estimate(scores, family, MODEL, metric, scope=NO_TWINS)
+    return [] if np.isnan(own.value) else [(number(own.value, 2), f"{metric} without near-duplicates, {interval_text(own)}")]
 
 
-def ceiling_remark(scores: Scores, family: str) -> list[str]:
-    """Say how well replicates agree, and what follows for a perfect prediction."""
-    replicate, ceiling = (estimate(scores, family, name, JUDGED_BY) for name in ("replicate", "ceiling"))
+def ceiling_remark(scores: Scores, family: str, metric: str) -> list[str]:
+    """Say how well replicates agree, and what follows for a perfect prediction, or for the replicates."""
+    replicate, ceiling = (estimate(scores, family, name, metric) for name in ("replicate", "ceiling"))
     if np.isnan(ceiling.value):
         return []
+    if exceeds(scores, family, metric):
+        return [f"Replicates agree to r {number(replicate.value, 2)}, less than the model does with them; they may not be replicates."]
     return [f"Replicates agree to r {number(replicate.value, 2)}; the most that any prediction can reach is {number(ceiling.value, 2)}."]
 
 
-def ceiling_tile(scores: Scores, family: str) -> list[tuple[str, str]]:
-    """Return the same as a tile."""
-    ceiling = estimate(scores, family, "ceiling", JUDGED_BY)
-    return [] if np.isnan(ceiling.value) else [(number(ceiling.value, 2), "the most that replicates allow")]
+def ceiling_tile(scores: Scores, family: str, metric: str) -> list[tuple[str, str]]:
+    """Return the same as a tile; none where it is no ceiling."""
+    ceiling = estimate(scores, family, "ceiling", metric)
+    if np.isnan(ceiling.value) or exceeds(scores, family, metric):
+        return []
+    return [(number(ceiling.value, 2), "the most that replicates allow")]
+
+
+def exceeds(scores: Scores, family: str, metric: str) -> bool:
+    """Say whether the model is above what its replicates allow."""
+    return estimate(scores, family, MODEL, metric).value > estimate(scores, family, "ceiling", metric).value
 
 
 def rule_name(name: str) -> str:
@@ -169,13 +211,6 @@ def interval_text(one: Estimate) -> str:
 def over(one: Estimate) -> str:
     """Return what an interval was drawn over: " over 8 groups of samples"."""
     return f" over {UNITS[one.unit].format(n=f'{one.n:,.0f}')}" if one.unit in UNITS else ""
-
-
-def undecided_because(gain: Estimate) -> str:
-    """Say why a gain decides nothing."""
-    if np.isnan(gain.low):
-        return "too few samples for an interval of the gain"
-    return "the interval of the gain holds 0" if gain.low <= 0 else "against another rule the interval of the gain holds 0"
 
 
 def collapse_warning(predictions: Predictions) -> list[str]:

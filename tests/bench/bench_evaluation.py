@@ -22,7 +22,7 @@ BIN = Path(__file__).parents[2] / "bin"
 SAMPLES, GENES, FOLDS = 1_000, 20_000, 5
 BASELINES = ("kernel", "mean", "nearest", "ridge", "rule", "trees")
 MOST_S, MOST_GB, MIB = 60, 4, 2**20
-UNITS, SETS = (6, 8, 10, 20, 50), 10_000
+UNITS, SETS = [[1] * n for n in (6, 8, 10, 20, 50)] + [[1, 1, 1, 1, 2, 2, 2, 3, 3, 4], [2, 2, 1, 1, 1, 1, 1, 1]], 10_000
 NOISE = {
     "normal": lambda rng, shape: rng.normal(size=shape),
     "exponential": lambda rng, shape: rng.exponential(size=shape) - 1,
@@ -118,16 +118,17 @@ def test_a_thousand_samples_are_scored_in_a_minute_and_4_GB(tmp_path, hold_out):
     print(
         f"\n{hold_out} held out: {wall_s:.1f} s, {facts['cpu_s']:.1f} s of CPU time, {facts['peak_mib'] * MIB / 1e9:.2f} GB; file of {predictions.stat().st_size / 1e6:.0f} MB"
     )
-    assert min(wall_s, facts["cpu_s"]) <= MOST_S and facts["peak_mib"] * MIB / 1e9 <= MOST_GB
+    assert wall_s <= MOST_S and facts["peak_mib"] * MIB / 1e9 <= MOST_GB
 
 
 def test_intervals_are_right_for_few_and_skewed_units():
     """Print how often a nominal 95 % interval holds the true gain, 0, and how often it lies above it ("better")."""
     print()
     for kind, draw in NOISE.items():
-        for n in UNITS:
-            sets = draw(np.random.default_rng(n), (SETS, n))
-            low, high = np.array([interval_of_ratio(gains, np.ones(n), 1)[1:] for gains in sets]).T
+        for sizes in UNITS:
+            counts, n = np.array(sizes, dtype=float), len(sizes)
+            sets = counts * draw(np.random.default_rng(n), (SETS, n))
+            low, high = np.array([interval_of_ratio(gains, counts, 1)[1:] for gains in sets]).T
             covered, better = ((low <= 0) & (high >= 0)).mean(), (low > 0).mean()
-            print(f"{kind}, {n} units: covers {100 * covered:.1f} %, better {100 * better:.1f} %")
+            print(f"{kind}, {n} units of {min(sizes)} to {max(sizes)}: covers {100 * covered:.1f} %, better {100 * better:.1f} %")
             assert 0.92 <= covered <= 0.98 and better <= 0.06

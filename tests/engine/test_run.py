@@ -101,7 +101,9 @@ def test_reads_are_quantified_and_shown(base):
 
 
 def test_leakage_says_what_the_grouping_left(base):
-    shared = {row["shared"]: row["folds"] for row in rows_of(base.results / "tables/leakage.tsv", "axis", "shared") if row["axis"] == "samples"}
+    shared = {
+        row["shared"]: row["folds"] for row in rows_of(base.results / "tables/leakage.tsv", "axis", "shared") if row["axis"] == "samples"
+    }
     assert shared["donor"] == shared["replicate_group"] == "0"  # held out together
     assert shared["biosample"] != "0"  # left out of --group_by by the profile, and said so
 
@@ -178,7 +180,13 @@ def test_seeds_and_a_control_with_shuffled_labels(base, pipeline, tmp_path):
         for row in rows_of(run.results / "scores.tsv", "predictor", "scope", "against", "metric", "value")
         if row["metric"] == "r_gene_dev" and not row["against"] and row["value"] != "NA"
     }
-    assert {scope for name, scope in scores if name == "model"} >= {"pooled", "seed 1", "seed 2", "mean over seeds (SD)", "best seed by validation"}
+    assert {scope for name, scope in scores if name == "model"} >= {
+        "pooled",
+        "seed 1",
+        "seed 2",
+        "mean over seeds (SD)",
+        "best seed by validation",
+    }
     assert scores["model", "pooled"] > 0.4 and abs(scores.get(("shuffled", "pooled"), 0)) < 0.3
     page = (run.results / "report.html").read_text()
     assert "shuffled" in page and "best seed by validation" in page
@@ -194,10 +202,16 @@ def test_genes_held_out_with_their_paralogs(pipeline, cohort, words, tmp_path):
     dataset = Dataset(run.results / "dataset.h5")
     groups = dict(zip(dataset.genes, dataset.text("genes/paralog_group"), strict=True))
     assert all(groups[a.split(".")[0]] == groups[b.split(".")[0]] != "" for a, b in zip(pairs[::2], pairs[1::2], strict=True))
-    shared = {row["shared"]: row for row in rows_of(run.results / "tables/leakage.tsv", "axis", "shared", "held_out") if row["axis"] == "genes"}
+    shared = {
+        row["shared"]: row for row in rows_of(run.results / "tables/leakage.tsv", "axis", "shared", "held_out") if row["axis"] == "genes"
+    }
     assert (shared["paralog_group"]["promised"], shared["paralog_group"]["folds"]) == ("1", "0")
     assert (shared["chrom"]["promised"], shared["chrom"]["folds"]) == ("0", "2"), "of three chromosomes, both folds share some"
-    scores = {(row["predictor"], row["metric"]): row["value"] for row in rows_of(run.results / "scores.tsv", "predictor") if row["scope"] == "pooled"}
+    scores = {
+        (row["predictor"], row["metric"]): row["value"]
+        for row in rows_of(run.results / "scores.tsv", "predictor")
+        if row["scope"] == "pooled"
+    }
     assert scores["model", "r_gene"] != "NA" and scores["mean", "r_gene"] == "NA", "one number for every gene has no correlation"
 
 
