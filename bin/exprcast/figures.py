@@ -70,7 +70,7 @@ def clean_svg(svg: str) -> str:
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)
-    return re.sub(r"#0101\d\d", lambda match: PLACEHOLDERS[match[0]], svg).strip()
+    return re.sub(r"#0101[0-9a-f]{2}", lambda match: PLACEHOLDERS[match[0]], svg).strip()
 
 
 def colour(predictor: str) -> str:

@@ -79,12 +79,13 @@ class Section(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """The answer for one family: better, worse, undecided or unknown; numbers as (value, what it is); warnings in red."""
+    """The answer for one family: better, worse, undecided or unknown; numbers as (value, what it is); warnings in red; remarks in small print."""
 
     kind: str
     sentence: str
     numbers: Sequence[tuple[str, str]]
     warnings: Sequence[str]
+    remarks: str = ""
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -137,7 +138,7 @@ h1 { margin: 0; font-size: 1.5rem; } h2 { margin: 2.5rem 0 .5rem; padding-top: .
 p { margin: .5rem 0; max-width: 75ch; } a { color: var(--model); } .muted, figcaption, caption, .note { color: var(--muted); }
 section { overflow-x: clip; } nav { display: flex; flex-wrap: wrap; gap: .25rem 1rem; margin: 1.5rem 0 0; font-size: .9rem; }
 .verdict { margin: 1rem 0; padding: .9rem 1rem; border: 1px solid var(--line); border-left: .4rem solid var(--kind); border-radius: .4rem; background: var(--card); }
-.verdict strong { color: var(--kind); letter-spacing: .06em; } .verdict p { font-size: 1.1rem; } .verdict p.bad { font-size: 1rem; }
+.verdict strong { color: var(--kind); letter-spacing: .06em; } .verdict p { font-size: 1.1rem; } .verdict p.bad { font-size: 1rem; } .verdict p.remarks { font-size: .9rem; color: var(--muted); }
 .better { --kind: var(--better); } .worse { --kind: var(--worse); } .undecided { --kind: var(--undecided); } .unknown { --kind: var(--unknown); }
 .bad { color: var(--worse); font-weight: 600; } .warn { color: var(--undecided); font-weight: 600; }
 .numbers { display: flex; flex-wrap: wrap; gap: .5rem 2rem; margin: .5rem 0 0; } .numbers div { display: flex; flex-direction: column-reverse; }
@@ -155,7 +156,7 @@ thead th { position: sticky; top: 0; background: var(--page); color: var(--muted
 tbody th, thead th:first-child { position: sticky; left: 0; background: var(--page); } thead th:first-child { z-index: 2; }
 th button { padding: 0; border: 0; background: none; color: inherit; font: inherit; text-align: inherit; cursor: pointer; }
 th button:hover { text-decoration: underline; } :focus-visible { outline: 2px solid var(--model); outline-offset: 1px; }
-th button::after { content: " ↕" / ""; color: var(--muted); font-weight: 400; }
+th button::after { content: "\\00a0↕" / ""; color: var(--muted); font-weight: 400; }
 th[aria-sort] button::after { content: " ▲" / ""; color: var(--model); } th[aria-sort=descending] button::after { content: " ▼" / ""; }
 th:first-child, .words { text-align: left; } td.words { white-space: normal; max-width: 40rem; overflow-wrap: anywhere; min-width: 6rem; } td.whole { white-space: nowrap; }
 .note { display: block; font-size: .78rem; font-weight: 400; } td.best { color: var(--better); font-weight: 600; } .model { color: var(--model); }
@@ -270,6 +271,7 @@ TEMPLATE = """<!DOCTYPE html>
 {% if verdict.numbers %}
 <dl class="numbers">{% for value, what in verdict.numbers %}<div><dt>{{ what }}</dt><dd>{{ value }}</dd></div>{% endfor %}</dl>
 {% endif %}
+{% if verdict.remarks %}<p class="remarks">{{ verdict.remarks }}</p>{% endif %}
 {% for warning in verdict.warnings %}
 <p class="bad">{{ warning }}</p>
 {% endfor %}

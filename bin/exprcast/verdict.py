@@ -111,7 +111,7 @@ def make_verdict(scores: Scores, predictions: Predictions, leakage: Sequence[Lea
     ]
     if best is None or kind == "unknown":
         sentence = f"{family} cannot be judged: its predictions {WITHOUT_CORRELATION[metric]}, so they have no correlation ({metric} {number(own.value, 2)})."
-        return Verdict("unknown", " ".join([sentence, *remarks]), [], warnings)
+        return Verdict("unknown", sentence, [], warnings, " ".join(remarks))
     rule, gain = estimate(scores, family, best, metric), estimate(scores, family, MODEL, metric, best)
     numbers = f"({metric} {number(own.value, 2)}; best rule, {rule_name(best)}: {number(rule.value, 2)}; gain {number(gain.value, 2)}, {interval_text(gain)})"
     words = {
@@ -127,7 +127,7 @@ def make_verdict(scores: Scores, predictions: Predictions, leakage: Sequence[Lea
         *twin_tile(scores, family, metric),
         *ceiling_tile(scores, family, metric),
     ]
-    return Verdict(kind, " ".join([words[kind], *remarks]), tiles, warnings)
+    return Verdict(kind, words[kind], tiles, warnings, " ".join(remarks))
 
 
 def sample_remark(scores: Scores, predictions: Predictions) -> list[str]:
@@ -148,15 +148,11 @@ def sample_remark(scores: Scores, predictions: Predictions) -> list[str]:
 
 
 def mean_remark(scores: Scores, predictions: Predictions) -> list[str]:
-    """Say that a family whose networks trained is no better than the training mean, if so: a finding, no failure."""
-    family = predictions.family
-    own, mean = (estimate(scores, family, name, "mse").value for name in (MODEL, "mean"))
-    saved = estimate(scores, family, MODEL, "mse", "mean")
-    same = abs(own - mean) <= NO_BETTER * mean  # False for NaN
-    if predictions.collapsed or not (same or saved.low <= 0 <= saved.high):
+    """Say that a family whose networks trained is no better than the training mean by squared error, if so: a finding, no failure."""
+    own, mean = (estimate(scores, predictions.family, name, "mse").value for name in (MODEL, "mean"))
+    if predictions.collapsed or not own >= (1 - NO_BETTER) * mean:  # NaN is neither
         return []
-    because = "differ by less than 0.1 %" if same else f"differ by {number(saved.value, 2)}, {interval_text(saved)}, which holds 0"
-    return [f"It is no better than the training mean: their mean squared errors {because}."]
+    return [f"It is no better than the training mean: its mean squared error is {number(own)}, that of the mean {number(mean)}."]
 
 
 def twin_remark(scores: Scores, family: str, metric: str) -> list[str]:
