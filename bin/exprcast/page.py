@@ -138,7 +138,8 @@ h1 { margin: 0; font-size: 1.5rem; } h2 { margin: 2.5rem 0 .5rem; padding-top: .
 p { margin: .5rem 0; max-width: 75ch; } a { color: var(--model); } .muted, figcaption, caption, .note { color: var(--muted); }
 section { overflow-x: clip; } nav { display: flex; flex-wrap: wrap; gap: .25rem 1rem; margin: 1.5rem 0 0; font-size: .9rem; }
 .verdict { margin: 1rem 0; padding: .9rem 1rem; border: 1px solid var(--line); border-left: .4rem solid var(--kind); border-radius: .4rem; background: var(--card); }
-.verdict strong { color: var(--kind); letter-spacing: .06em; } .verdict p { font-size: 1.1rem; } .verdict p.bad { font-size: 1rem; } .verdict p.remarks { font-size: .9rem; color: var(--muted); }
+.verdict strong { color: var(--kind); letter-spacing: .06em; } .verdict p { font-size: 1.1rem; } .verdict p.bad { font-size: 1rem; }
+.verdict p.remarks { font-size: .9rem; color: var(--muted); }
 .better { --kind: var(--better); } .worse { --kind: var(--worse); } .undecided { --kind: var(--undecided); } .unknown { --kind: var(--unknown); }
 .bad { color: var(--worse); font-weight: 600; } .warn { color: var(--undecided); font-weight: 600; }
 .numbers { display: flex; flex-wrap: wrap; gap: .5rem 2rem; margin: .5rem 0 0; } .numbers div { display: flex; flex-direction: column-reverse; }
