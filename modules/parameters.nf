@@ -244,7 +244,7 @@ def failedLines(report, message) {
         failed: task.find() ? task.group(1) : null,
         meaning: task.find(0) ? exitMeaning(workflow.exitStatus) : null,
         'work folder': folder.find() ? "${folder.group(1)} (.command.sh is what ran, .command.err what it said)" : null,
-        'to go on': task.find(0) ? "${workflow.exitStatus == 1 ? 'mend that, then ' : ''}${workflow.commandLine.trim()}${workflow.resume ? '' : ' -resume'}" : null,
+        'to go on': task.find(0) ? "${workflow.exitStatus == 1 ? 'mend that, then ' : ''}${workflow.commandLine.replaceFirst('^nextflow ', (System.getenv('EXPRCAST_LAUNCHER') ?: 'nextflow') + ' ')}${workflow.resume ? '' : ' -resume'}" : null,
     ].findAll { _fact, text -> text }
     ([""] + facts.collect { fact, text -> "${fact.padRight(12)} ${text}" } + lines.takeRight(1)).join('\n')
 }
