@@ -13,6 +13,7 @@ from exprcast.baselines import fit_baselines, load_baselines, predict_baseline, 
 from exprcast.dataset import TEST, TRAIN, VALID, Dataset
 from exprcast.family import example_roles, load_family
 from exprcast.folds import train_rows
+from exprcast.means import nan_mean
 from exprcast.neighbours import PENALTIES, most_correlated, most_similar, profile_gram
 from exprcast.ridge import ALPHAS
 from tiny import tiny_dataset
@@ -103,7 +104,7 @@ def errors(tmp_path, name, **how):
     test = np.flatnonzero(roles == TEST)
     truth = examples.targets(test).numpy()
     predicted = {one: predict_baseline(family, examples, arrays, one, test) for one in arrays}
-    return {one: float(np.nanmean((values - truth) ** 2)) for one, values in predicted.items()}, all(
+    return {one: float(nan_mean((values - truth) ** 2)) for one, values in predicted.items()}, all(
         np.isfinite(values).all() for one, values in predicted.items() if one != "rule"
     )
 
