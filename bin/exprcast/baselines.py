@@ -4,7 +4,8 @@ mean      the training mean of an output; of a gene whose RNA was never seen, th
 ridge     the mean plus a linear function of the family's features; α chosen on validation
 nearest   the values of the most similar training sample (or gene); similarity is the correlation of features as deviations
           from the training mean. A gene never seen takes its most similar training gene in that sample
-kernel    kernel ridge regression: the mean plus a smooth function of the similarity to training samples (or genes)
+kernel    kernel ridge regression: the mean plus a smooth function of the similarity to training samples (or genes). A gene never
+          seen takes the level that its features tell, the same in every sample
 trees     boosted trees on the family's features, where examples lie on genes
 rule      the family's own (its file says what it is)
 
