@@ -42,12 +42,7 @@ def fit_mean(axes: str, examples: Examples, train: np.ndarray, test: np.ndarray)
     output = np.where(np.isnan(by_output), overall, by_output)
     seen = ~np.isnan(by_output)
     new = axes == "samples×genes" and len(test) > 0 and seen[test % len(examples.columns)].mean() < 0.5
-    return {"output": output, "seen": seen, "new": np.array(new), "base": np.full_like(output, overall) if new else output}
-
-
-def tests_new_genes(mean: Fitted) -> bool:
-    """Say whether most of what the fold tests are genes that training never saw."""
-    return bool(mean["new"])
+    return {"output": output, "seen": seen, "base": np.full_like(output, overall) if new else output}
 
 
 def patterns(measured: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
