@@ -186,7 +186,7 @@ def write_expression(file: h5py.File, key: str, matrix: Matrix, samples: list[st
         log.info(f"expression: {ignored} columns belong to no sample of the sheet and are left out")
     detected = np.array([(matrix.values[:, matrix.columns.index(sample)] > 0).sum() for sample in samples])
     few = np.flatnonzero(detected < options.min_detected * np.median(detected))
-    if len(few) or not detected.all():
+    if len(few) or (options.min_detected > 0 and not detected.all()):
         sample = int(few[0]) if len(few) else int(np.argmin(detected))
         raise InputError(
             f"sample {samples[sample]}: {detected[sample]:,} genes detected, the cohort's median is {np.median(detected):,.0f}; "
@@ -194,7 +194,8 @@ def write_expression(file: h5py.File, key: str, matrix: Matrix, samples: list[st
         )
     row, column = ({name: i for i, name in enumerate(names)} for names in (matrix.rows, matrix.columns))
     values = matrix.values[np.ix_([row[gene] for gene in genes], [column[sample] for sample in samples])].T
-    write_array(file, key, values, unit=matrix.attributes.get("unit", "tpm"))
+    admitted = {name: matrix.attributes[name] for name in ("misaligned",) if name in matrix.attributes}
+    write_array(file, key, values, unit=matrix.attributes.get("unit", "tpm"), **admitted)
 
 
 def write_bins(file: h5py.File, key: str, paths: list[Path], samples: list[str], genes: list[str], options: argparse.Namespace) -> None:

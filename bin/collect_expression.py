@@ -42,20 +42,28 @@ class Table(NamedTuple):
 
 
 def collect_expression(
-    paths: list[Path], unit: str, column_genes: Path | None, add_up: bool, samples: Path | None, stats_out: Path, out: Path
+    paths: list[Path], unit: str, column_genes: Path | None, add_up: bool, admit: bool, samples: Path | None, stats_out: Path, out: Path
 ) -> None:
-    """Write the values of all samples (or of those in the sample table) joined by gene id, counts as CPM, and one row of statistics a sample."""
+    """Write the values of all samples (or of those in the sample table) joined by gene id, counts as CPM, and one row of statistics a sample.
+
+    Tables that seem misaligned are refused, or, with `admit`, joined all the same; both outputs then say so in their attribute `misaligned`.
+    """
     if column_genes is not None and not any(map(lacks_ids, paths)):
         raise InputError(f"--expression_columns {column_genes.name}: every table has ids of its own; leave the option out")
     tables = [read_expression(path, unit, column_genes, add_up) for path in paths]
     refuse_shared_samples(tables)
-    refuse_misaligned(tables)
+    misaligned = find_misaligned(tables)
+    if misaligned and not admit:
+        raise InputError(f"{misaligned[0]}; find out which genes they are, or admit it with --admit_misaligned true")
+    for line in misaligned:
+        log.warning(f"warning: {line}; admitted: scores across these tables mean nothing")
+    admitted = {"misaligned": "; ".join(misaligned)} if misaligned else {}
     if samples is not None:
         tables = keep_samples(tables, [row["id"] for _, row in read_table(samples, ["id"])])
-    joined = join([table.matrix for table in tables], {"unit": "cpm" if unit == "counts" else unit})
+    joined = join([table.matrix for table in tables], {"unit": "cpm" if unit == "counts" else unit} | admitted)
     measured = np.isfinite(joined.values).all(axis=1).sum()
     log.info(f"{len(joined.columns):,} samples, {len(joined.rows):,} genes; {measured:,} are measured in every sample")
-    write_table(stats_out, STATS, [(*row, unit) for table in tables for row in sample_stats(table)])
+    write_table(stats_out, STATS, [(*row, unit) for table in tables for row in sample_stats(table)], admitted)
     write_matrix(out, joined)
 
 
@@ -238,9 +246,12 @@ def sample_stats(table: Table) -> Iterator[tuple[object, ...]]:
     yield from zip(table.matrix.columns, table.totals, detected, share, strict=True)
 
 
-def refuse_misaligned(tables: list[Table]) -> None:
-    """Raise InputError for two tables whose samples agree inside each but not across: the ids of one are wrong."""
-    profiles = [profile(table.matrix) for table in tables]
+def find_misaligned(tables: list[Table]) -> list[str]:
+    """Return a line for each two tables whose samples agree inside each but not across: the ids of one are wrong.
+
+    Tables without a common gene are an InputError.
+    """
+    found, profiles = [], [profile(table.matrix) for table in tables]
     for (one, (mean, within)), (other, (other_mean, other_within)) in combinations(zip(tables, profiles, strict=True), 2):
         genes, other_genes = one.matrix.rows, other.matrix.rows
         common = sorted(set(genes) & set(other_genes))
@@ -254,7 +265,8 @@ def refuse_misaligned(tables: list[Table]) -> None:
             inside = f"samples correlate by {within:.2f} and {other_within:.2f} inside the tables"
             means = f"the tables' means by {across:.2f} over {len(common):,} genes"
             wrong = "the columns are not the same genes in the same order"
-            raise InputError(f"{one.name} and {other.name}: {wrong}: {inside}, {means}; find out which genes they are")
+            found.append(f"{one.name} and {other.name}: {wrong}: {inside}, {means}")
+    return found
 
 
 def profile(matrix: Matrix) -> tuple[np.ndarray, float]:
@@ -306,6 +318,9 @@ def parse_args() -> argparse.ArgumentParser:
     parser.add_argument("--unit", choices=UNITS, required=True, help="what the tables hold; counts are stored as CPM")
     parser.add_argument("--column-genes", type=Path, help="gene table, one row a column of the tables that have no ids")
     parser.add_argument("--duplicate-genes", choices=("error", "sum"), default="error", help="rows of the same gene")
+    parser.add_argument(
+        "--admit-misaligned", action="store_true", help="join tables although their columns seem to be other genes; the outputs say so"
+    )
     parser.add_argument("--samples", type=Path, help="TSV with the column id: the samples that are needed; columns of others are left out")
     parser.add_argument("--stats-out", type=Path, required=True, help=f"TSV: {', '.join(STATS)}")
     parser.add_argument("--out", type=Path, required=True, help="the joined table; gzip if the name ends in .gz")
@@ -314,7 +329,7 @@ def parse_args() -> argparse.ArgumentParser:
 
 def main(options: argparse.Namespace) -> None:
     """Collect, then say with what."""
-    rules = (options.unit, options.column_genes, options.duplicate_genes == "sum")
+    rules = (options.unit, options.column_genes, options.duplicate_genes == "sum", options.admit_misaligned)
     collect_expression(options.table, *rules, options.samples, options.stats_out, options.out)
     write_task(options.task_out, "numpy")
 

@@ -59,6 +59,8 @@ def check_complete(models: dict, baselines: dict, controls: dict, folds: list[in
     for name, alike in (("preset", files), ("code", [*models.values()]), ("code", [*baselines.values()])):
         if len({str(file.attrs[name]) for file in alike}) > 1:
             raise InputError(f"predictions do not belong together: their {name} differs; predict again with one version of the code")
+    if len({bool(file.attrs["refit"]) for file in files}) > 1:
+        raise InputError("predictions do not belong together: some were fitted again with --refit and some were not; train all alike")
     if len({file.attrs["family"] for file in files}) > 1:
         raise InputError(f"predictions of several families: {', '.join(sorted({str(file.attrs['family']) for file in files}))}")
 

@@ -3,6 +3,7 @@
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -40,55 +41,65 @@ def what_predicts(options: argparse.Namespace, facts: dict) -> str:
     return facts["control"] or "model" if options.checkpoint else "baselines"
 
 
+def fits(final: dict, selection: dict | None) -> list[tuple[dict, bool, list[int]]]:
+    """Return each fit, whether it saw validation examples, and the roles that it predicts: with --refit the first fit those of validation."""
+    return [(final, False, [VALID, TEST])] if selection is None else [(selection, False, [VALID]), (final, True, [TEST])]
+
+
 def predict_checkpoint(options: argparse.Namespace, dataset: Dataset) -> tuple[dict[str, np.ndarray], ModuleType, dict, Examples]:
     """Return the network's matrix, its family, facts for the file, and the examples."""
     content = load_checkpoint(options.checkpoint)
     family = load_family(content["family"], options.families_dir)
     check_inputs(family, dataset)
-    examples = family.examples(dataset, family.Config(**content["config"]), content["state"])
-    compare_ids(content, examples, options)
-    model = family.Model(family.Config(**content["config"]), content["sizes"])
-    model.load_state_dict(content["weights"])
-    fabric = make_fabric(options.device, options.precision)
-    model = fabric.setup(model)
-    parts = {"model": lambda index: predict_examples(model, examples, index, 4096, fabric).numpy()}
+    config, fabric = family.Config(**content["config"]), make_fabric(options.device, options.precision)
+    roles, matrices = example_roles(family, dataset, content["fold"]), {}
+    for fitted, _, held_out in fits(content, content["selection"]):
+        examples = family.examples(dataset, config, fitted["state"])
+        compare_ids(content, examples, options)
+        model = family.Model(config, fitted["sizes"])
+        model.load_state_dict(fitted["weights"])
+        network = partial(predict_examples, fabric.setup(model), examples, batch_size=4096, fabric=fabric)
+        fill(matrices, {"model": lambda index, network=network: network(index).numpy()}, family, examples, np.isin(roles, held_out))
     facts = {key: content[key] for key in ("family", "preset", "fold", "seed", "trained_seed", "status", "control", "code")}
-    facts["methods"] = describe_methods(family, family.Config(**content["config"]))
-    return fill(parts, family, examples, example_roles(family, dataset, content["fold"])), family, facts, examples
+    facts["refit"] = content["selection"] is not None
+    facts["methods"] = describe_methods(family, config, facts["refit"])
+    return matrices, family, facts, examples
 
 
 def predict_baselines(options: argparse.Namespace, dataset: Dataset) -> tuple[dict[str, np.ndarray], ModuleType, dict, Examples]:
-    """Return the same for every fitted baseline."""
-    fitted, facts = load_baselines(options.baselines)
+    """Return the same for every fitted baseline, and what predictions are judged by."""
+    final, selection, facts = load_baselines(options.baselines)
     family = load_family(str(facts["family"]), options.families_dir)
     check_inputs(family, dataset)
     config = make_config(family, str(facts["preset"]), json.loads(str(facts["config"])))
-    fold = int(facts["fold"])
-    examples = family.examples(dataset, config, family.prepare(dataset, train_rows(dataset, fold), config))
-    parts = {
-        name: lambda index, name=name: predict_baseline(family, examples, fitted, name, index) for name in baseline_names(family.EXAMPLES)
-    }
-    facts = {"family": facts["family"], "preset": facts["preset"], "fold": fold, "code": facts["code"]}
-    roles = example_roles(family, dataset, fold)
-    return fill(parts, family, examples, roles) | truth(family, examples, roles), family, facts, examples
+    fold, refit = int(facts["fold"]), selection is not None
+    roles, matrices = example_roles(family, dataset, fold), {}
+    for fitted, with_valid, held_out in fits(final, selection):
+        examples = family.examples(dataset, config, family.prepare(dataset, train_rows(dataset, fold, with_valid), config))
+        names = baseline_names(family.EXAMPLES)
+        parts = {name: partial(predict_baseline, family, examples, fitted, name) for name in names}
+        fill(matrices, parts, family, examples, np.isin(roles, held_out))
+    facts = {"family": facts["family"], "preset": facts["preset"], "fold": fold, "code": facts["code"], "refit": refit}
+    return matrices | truth(family, examples, roles, refit), family, facts, examples
 
 
-def truth(family: ModuleType, examples: Examples, roles: np.ndarray) -> dict[str, np.ndarray]:
+def truth(family: ModuleType, examples: Examples, roles: np.ndarray, refit: bool) -> dict[str, np.ndarray]:
     """Return what predictions are judged by: all targets as a matrix, the role of each of its cells in this fold, training means."""
     every = np.arange(len(examples))
     observed = target_matrix(family.EXAMPLES, examples, every)
     role = np.empty(observed.shape, dtype=np.uint8)
     place(family.EXAMPLES, role, every, roles[:, None])
-    return {"observed": observed, "role": role, "training_mean": training_mean(family.EXAMPLES, observed, role)}
+    fitted = role <= VALID if refit else role == TRAIN
+    return {"observed": observed, "role": role, "training_mean": training_mean(family.EXAMPLES, observed, fitted)}
 
 
-def training_mean(axes: str, observed: np.ndarray, role: np.ndarray) -> np.ndarray:
-    """Return (1, columns) means over the training rows, for scores as deviations (examples on genes: (rows, 1) over training columns).
+def training_mean(axes: str, observed: np.ndarray, fitted: np.ndarray) -> np.ndarray:
+    """Return (1, columns) means over the rows with fitted cells, for scores as deviations (examples on genes: (rows, 1) over such columns).
 
     A gene held out has one too: its mean over training samples, known to the judge and not to the model.
     """
     axis = 1 if axes == "genes" else 0
-    training = (role == TRAIN).any(axis=1 - axis)
+    training = fitted.any(axis=1 - axis)
     means = nan_mean(observed[:, training] if axis else observed[training], axis=axis)
     return np.expand_dims(means, axis).astype(np.float32)
 
@@ -102,18 +113,17 @@ def compare_ids(content: dict, examples: Examples, options: argparse.Namespace) 
         )
 
 
-def fill(parts: dict, family: ModuleType, examples: Examples, roles: np.ndarray) -> dict[str, np.ndarray]:
-    """Return {name: (rows, columns) float32} with the predictions of validation and test examples in their places."""
-    shape = len(examples.rows), len(examples.columns)
-    matrices = {name: np.full(shape, np.nan, dtype=np.float32) for name in parts}
-    wanted = np.flatnonzero((roles == VALID) | (roles == TEST))
+def fill(matrices: dict[str, np.ndarray], parts: dict, family: ModuleType, examples: Examples, held_out: np.ndarray) -> None:
+    """Write the predictions of the examples that are held out (examples,) into {name: (rows, columns) float32}, NaN elsewhere."""
+    for name in parts.keys() - matrices:
+        matrices[name] = np.full((len(examples.rows), len(examples.columns)), np.nan, dtype=np.float32)
+    wanted = np.flatnonzero(held_out)
     progress = Progress(len(wanted), "examples predicted")
     for start in range(0, len(wanted), BLOCK):
         index = wanted[start : start + BLOCK]
         for name, values_of in parts.items():
             place(family.EXAMPLES, matrices[name], index, values_of(index))
         progress.step(start + len(index))
-    return matrices
 
 
 def parse_args() -> argparse.ArgumentParser:

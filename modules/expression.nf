@@ -119,6 +119,7 @@ process COLLECT_EXPRESSION {
     val unit
     path column_genes, arity: '0..*', stageAs: 'columns/*'
     val duplicate_genes
+    val admit_misaligned // join tables whose columns seem to be other genes
     path samples
     val code
 
@@ -133,6 +134,7 @@ process COLLECT_EXPRESSION {
         --table ${tables} \\
         --unit ${unit} ${column_genes.collect { path -> "--column-genes ${path}" }.join(' ')} \\
         --duplicate-genes ${duplicate_genes} \\
+        ${admit_misaligned ? '--admit-misaligned' : ''} \\
         --samples ${samples} \\
         --code ${code} \\
         --task-out task.json \\
@@ -153,7 +155,7 @@ workflow EXPRESSION {
     annotation       // transcripts.tsv: which gene a transcript is of
     tables           // the user's tables of genes × samples
     samples          // samples.tsv: whose columns are kept
-    options          // {expression_unit, expression_columns, duplicate_genes, bootstraps, min_mapped}
+    options          // {expression_unit, expression_columns, duplicate_genes, admit_misaligned, bootstraps, min_mapped}
 
     main:
     made = KALLISTO_INDEX(transcript_fasta, annotation, programVersion('kallisto'), codeFingerprint(['kallisto_index.py']))
@@ -163,7 +165,7 @@ workflow EXPRESSION {
     collected = COLLECT_ABUNDANCES(abundances, index, codeFingerprint(['collect_abundances.py']))
     all_tables = tables.mix(collected.gene_tpm).toSortedList { a, b -> a.name <=> b.name ?: a.toString() <=> b.toString() }.filter { files -> files }
     columns = options.expression_columns ? [options.expression_columns] : []
-    joined = COLLECT_EXPRESSION(all_tables, options.expression_unit, columns, options.duplicate_genes, samples, codeFingerprint(['collect_expression.py']))
+    joined = COLLECT_EXPRESSION(all_tables, options.expression_unit, columns, options.duplicate_genes, options.admit_misaligned, samples, codeFingerprint(['collect_expression.py']))
     matrices = joined.table.map { table -> ['expression/gene', table] } // a key of the dataset and its file
     files = joined.table.mix(joined.stats, collected.tables.flatten())
     stats = joined.stats

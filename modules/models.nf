@@ -12,6 +12,7 @@ process TRAIN {
     tuple val(stem), val(family), val(preset), val(fold), val(seed), val(control), val(code)
     path dataset
     tuple val(device), val(precision)
+    val refit
 
     output:
     tuple val(family), val(preset), val(fold), val(seed), val(control), path("${stem}.pt"), emit: checkpoint
@@ -26,6 +27,7 @@ process TRAIN {
         --fold ${fold} \\
         --seed ${seed} \\
         --control '${control}' \\
+        ${refit ? '--refit' : ''} \\
         --device ${device} \\
         --precision ${precision} \\
         --threads ${task.cpus} \\
@@ -50,6 +52,7 @@ process FIT_BASELINES {
     input:
     tuple val(family), val(preset), val(fold), val(code)
     path dataset
+    val refit // fit once more, on training and validation together
 
     output:
     tuple val(family), path("${family}.fold${fold}.baselines.h5"), emit: baselines
@@ -61,6 +64,7 @@ process FIT_BASELINES {
         --family ${family} \\
         --preset ${preset} \\
         --fold ${fold} \\
+        ${refit ? '--refit' : ''} \\
         --threads ${task.cpus} \\
         --dataset ${dataset} \\
         --code ${code} \\
@@ -146,7 +150,7 @@ workflow MODELS {
     take:
     dataset // dataset.h5
     folds   // 0, 1, 2 …
-    options // {families: [[family, preset], …], seeds, shuffled_control, device, precision, attribution_genes}
+    options // {families: [[family, preset], …], seeds, shuffled_control, refit, device, precision, attribution_genes}
     seed    // of the first network
 
     main:
@@ -155,8 +159,8 @@ workflow MODELS {
     fits = folds.combine(channel.fromList(options.families)) // [0, atac_cis, default]
     controls = fits.combine(channel.fromList(options.shuffled_control ? [[seed, 'shuffled']] : []))
     runs = fits.combine(channel.fromList(seeds)).map { run -> run + '' }.mix(controls) // [0, atac_cis, default, 1, ''], the last: no control
-    trained = TRAIN(runs.map { fold, family, preset, number, control -> [stemOf(family, fold, number, control), family, preset, fold, number, control, codeOf('train.py', family)] }, dataset, arithmetic)
-    fitted = FIT_BASELINES(fits.map { fold, family, preset -> [family, preset, fold, codeOf('fit_baselines.py', family)] }, dataset)
+    trained = TRAIN(runs.map { fold, family, preset, number, control -> [stemOf(family, fold, number, control), family, preset, fold, number, control, codeOf('train.py', family)] }, dataset, arithmetic, options.refit)
+    fitted = FIT_BASELINES(fits.map { fold, family, preset -> [family, preset, fold, codeOf('fit_baselines.py', family)] }, dataset, options.refit)
     networks = trained.checkpoint // [atac_cis, default, 0, 1, '', atac_cis.fold0.seed1.pt]
     checkpoints = networks.filter { _family, _preset, _fold, _seed, control, _checkpoint -> !control }
     index = checkpoints.map { family, preset, fold, number, _control, path -> [family, preset, fold, number, path.name].join(',') }

@@ -1,5 +1,6 @@
 """Baselines are what they say: means by hand, ridge as scikit-learn's, the nearest sample's own values."""
 
+import tracemalloc
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,9 +14,9 @@ from exprcast.baselines import fit_baselines, load_baselines, predict_baseline, 
 from exprcast.dataset import TEST, TRAIN, VALID, Dataset
 from exprcast.family import example_roles, load_family
 from exprcast.folds import train_rows
-from exprcast.means import nan_mean
-from exprcast.neighbours import PENALTIES, most_correlated, most_similar, profile_gram
-from exprcast.ridge import ALPHAS
+from exprcast.means import fit_mean, nan_mean, predict_mean
+from exprcast.neighbours import PENALTIES, fit_kernel, most_correlated, most_similar, profile_gram
+from exprcast.ridge import ALPHAS, fit_ridge
 from tiny import tiny_dataset
 
 OF_HELD_OUT = {
@@ -206,6 +207,80 @@ def test_nearest_copies_the_twin(tmp_path):
     assert got[:, 0] == pytest.approx(np.log2(1 + np.arange(12) * 10), abs=1e-4)
 
 
+@pytest.mark.parametrize(
+    "name, hold_out", [("toy_samples", "samples"), ("toy_genes", "genes"), ("toy_pairs", "genes"), ("toy_pairs", "both")]
+)
+def test_a_second_fit_keeps_the_choices_of_the_first(name, hold_out, tmp_path):
+    family, dataset, examples, roles, first = fitted(name, tmp_path, hold_out, samples=12, genes=30)
+    again = fit_baselines(family, examples, roles, first)
+    for baseline, choice in (("ridge", "alpha"), ("kernel", "penalty"), ("kernel", "level_penalty"), ("trees", "rounds")):
+        if choice in first.get(baseline, ()):
+            assert np.array_equal(first[baseline][choice], again[baseline][choice]), choice
+    assert ("level_penalty" in again["kernel"]) == (name == "toy_pairs"), "genes that are new"
+    assert not {"valid_loss"} & (again["ridge"].keys() | again["kernel"].keys()), "nothing was judged"
+    joined = np.flatnonzero(roles <= VALID)
+    x, mean = examples.features(joined).astype(float), predict_mean(family.EXAMPLES, examples, again["mean"], joined, "base")
+    scaled, features = (x - x.mean(axis=0)) / x.std(axis=0), x.shape[1]
+    unit = max(1, features / len(joined)) * len(joined)
+    model = Ridge(alpha=first["ridge"]["alpha"][0] * unit, fit_intercept=False).fit(scaled, examples.targets(joined).numpy() - mean)
+    got = predict_baseline(family, examples, again, "ridge", joined)
+    assert got == pytest.approx(mean + model.predict(scaled).reshape(mean.shape), abs=1e-3), "it is scikit-learn's on both parts together"
+
+
+def test_a_second_fit_copies_from_the_twin_in_validation(tmp_path):
+    (tmp_path / "plain").mkdir()
+    roles = Dataset(tiny_dataset(tmp_path / "plain/d.h5")).sample_role[0]
+    twin, tested = np.flatnonzero(roles == VALID)[0], np.flatnonzero(roles == TEST)[0]
+
+    def plant(values, signal, halflife):
+        signal[tested] = signal[twin] * 1.001
+        values[twin] = np.arange(12) * 10
+
+    family, _, examples, roles, first = fitted("toy_samples", tmp_path, change=plant)
+    expected = np.log2(1 + np.arange(12) * 10)
+    once, twice = (
+        predict_baseline(family, examples, one, "nearest", np.array([tested]))[0]
+        for one in (first, fit_baselines(family, examples, roles, first))
+    )
+    assert twice == pytest.approx(expected, abs=1e-4) and np.abs(once - expected).max() > 1
+
+
+class Wide:
+    """Few samples with many features and many outputs, some of which are measured in half of the samples only."""
+
+    def __init__(self, samples: int, features: int, outputs: int) -> None:
+        rng = np.random.default_rng(0)
+        self.rows, self.columns = [f"S{i}" for i in range(samples)], [f"G{i}" for i in range(outputs)]
+        self.x, self.y = (rng.normal(size=(samples, width)).astype(np.float32) for width in (features, outputs))
+        self.y[::2, :5] = np.nan
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def features(self, index):
+        return self.x[index]
+
+    def targets(self, index):
+        return torch.from_numpy(self.y[index])
+
+
+@pytest.mark.parametrize(
+    "fit, shape",
+    [(fit_ridge, (40, 4000, 4000)), (fit_ridge, (400, 100, 4000)), (fit_kernel, (400, 100, 4000))],
+    ids=["dual", "primal", "kernel"],
+)
+def test_one_penalty_at_a_time_is_in_memory(fit, shape):
+    """All penalties' weights at once would be fifteen (features, outputs), or nine (landmarks, outputs): 1,920, 48 and 101 MB, and as much to judge them."""
+    examples, index = Wide(*shape), np.arange(shape[0])
+    train, valid = index[index % 8 > 0], index[::8]
+    mean = fit_mean("samples", examples, train, valid)
+    tracemalloc.start()
+    fit("samples", examples, mean, train, valid)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 80e6
+
+
 def test_nearest_never_copies_a_member_from_itself_or_from_outside_training():
     profiles = np.array([[1.0, 0], [0.9, 0.1], [0, 1], [1.0, 0]])
     assert most_similar(profiles, np.array([1, 2]))[0].tolist() == [1, 2]
@@ -238,7 +313,19 @@ def test_held_out_rows_change_nothing(name, hold_out, folder, tmp_path):
 
 def test_saved_arrays_come_back(tmp_path):
     *_, arrays = fitted("toy_samples", tmp_path)
-    save_baselines(tmp_path / "b.h5", arrays, family="toy", fold=3)
-    loaded, facts = load_baselines(tmp_path / "b.h5")
-    assert facts["family"] == "toy" and facts["fold"] == 3
+    save_baselines(tmp_path / "b.h5", arrays, None, family="toy", fold=3)
+    loaded, selection, facts = load_baselines(tmp_path / "b.h5")
+    assert facts["family"] == "toy" and facts["fold"] == 3 and selection is None
     assert np.array_equal(loaded["ridge"]["weights"], arrays["ridge"]["weights"])
+
+
+def test_both_fits_come_back(tmp_path):
+    *_, examples, roles, first = fitted("toy_samples", tmp_path)
+    again = fit_baselines(load_family("toy_samples", TOYS), examples, roles, first)
+    save_baselines(tmp_path / "b.h5", again, first, family="toy")
+    loaded, selection, _ = load_baselines(tmp_path / "b.h5")
+    assert loaded.keys() == selection.keys() == first.keys()
+    assert np.array_equal(loaded["mean"]["output"], again["mean"]["output"])
+    assert (
+        np.array_equal(selection["mean"]["output"], first["mean"]["output"]) and (first["mean"]["output"] != again["mean"]["output"]).all()
+    )

@@ -258,7 +258,31 @@ def test_tables_whose_genes_are_mixed_up_are_refused_with_the_correlations(tmp_p
     line = error_of(tmp_path, run_on(tmp_path, two_cohorts(tmp_path, shuffle=True), "tpm"))
     assert "first.tsv and second.tsv: the columns are not the same genes in the same order: samples correlate by 0.9" in line
     assert "inside the tables, the tables' means by" in line and "over 200 genes" in line
+    assert line.endswith("; find out which genes they are, or admit it with --admit_misaligned true")
     assert run_on(tmp_path, two_cohorts(tmp_path, shuffle=False), "tpm").returncode == 0
+
+
+def attributes_of(path: Path) -> list[str]:
+    """Return the lines above the header."""
+    text = gzip.open(path, "rt").read() if path.suffix == ".gz" else path.read_text()
+    return [line for line in text.splitlines() if line.startswith("#")]
+
+
+def test_mixed_up_tables_that_are_admitted_are_joined_with_a_warning_and_both_outputs_say_so(tmp_path):
+    refusal = error_of(tmp_path, run_on(tmp_path, two_cohorts(tmp_path, shuffle=True), "tpm"))
+    result = run_on(tmp_path, two_cohorts(tmp_path, shuffle=True), "tpm", "--admit-misaligned")
+    assert result.returncode == 0, result.stderr
+    finding = refusal.removeprefix("collect_expression.py: error: ").partition("; find out")[0]
+    assert f"collect_expression.py: warning: {finding}; admitted: scores across these tables mean nothing\n" in result.stderr
+    assert attributes_of(tmp_path / "out.tsv.gz") == ["#unit=tpm", f"#misaligned={finding}"]
+    assert attributes_of(tmp_path / "stats.tsv") == [f"#misaligned={finding}"]
+    assert read_matrix(tmp_path / "out.tsv.gz").values.shape == (200, 8) and len(stats(tmp_path)) == 8
+
+
+def test_nothing_is_said_of_tables_that_fit_though_misaligned_ones_would_be_admitted(tmp_path):
+    result = run_on(tmp_path, two_cohorts(tmp_path, shuffle=False), "tpm", "--admit-misaligned")
+    assert result.returncode == 0 and "warning: first.tsv and second.tsv" not in result.stderr
+    assert attributes_of(tmp_path / "out.tsv.gz") == ["#unit=tpm"] and attributes_of(tmp_path / "stats.tsv") == []
 
 
 def test_tables_of_samples_that_agree_with_nothing_are_not_judged(tmp_path):
@@ -291,6 +315,8 @@ def test_real_tissues_and_lines_do_not_have_the_same_columns(tmp_path):
     genes = ["--column-genes", needs(ENCODE29 / "gene_columns_360.tsv")]
     line = error_of(tmp_path, run_on(tmp_path, [lines, tissues], "tpm", *genes))
     assert "samples correlate by 0.85 and 0.85 inside the tables, the tables' means by -0.02 over 360 genes" in line
+    assert run_on(tmp_path, [lines, tissues], "tpm", *genes, "--admit-misaligned").returncode == 0
+    assert read_matrix(tmp_path / "out.tsv.gz").values.shape == (360, 29)
     assert run_on(tmp_path, [lines], "tpm", *genes).returncode == 0
     matrix = read_matrix(tmp_path / "out.tsv.gz")
     assert matrix.rows[0] == "ENSG00000279928"

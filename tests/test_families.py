@@ -1,5 +1,6 @@
 """The contract of family.py, held against every family in the project and three toys, one for each kind of example."""
 
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -11,7 +12,7 @@ from exprcast.baselines import baseline_names
 from exprcast.checkpoint import load_checkpoint
 from exprcast.cli import InputError
 from exprcast.dataset import TEST, TRAIN, UNUSED, VALID, Dataset
-from exprcast.family import AXES, check_inputs, describe_methods, example_roles, load_family, make_config
+from exprcast.family import AXES, check_inputs, describe_methods, example_roles, load_family, make_config, make_model
 from exprcast.folds import train_rows
 from exprcast.metrics import pearson
 from exprcast.training import fit, make_fabric
@@ -71,21 +72,45 @@ def test_weights_ignore_test_rows(name, folder, hold_out, tmp_path):
     for one in (dataset, other):
         examples = family.examples(one, config, family.prepare(one, train_rows(one, 0), config))
         role = example_roles(family, one, 0)
-        fits.append(
-            fit(
-                family.Model, examples, *(np.flatnonzero(role == part) for part in (TRAIN, VALID)), config, 1, make_fabric("cpu", "32-true")
-            )
-        )
+        train, valid = (np.flatnonzero(role == part) for part in (TRAIN, VALID))
+        make = partial(make_model, family, config, examples, train)
+        fits.append(fit(make, examples, train, valid, config, 1, make_fabric("cpu", "32-true")))
     assert fits[0].status == "trained" and fits[0].history == fits[1].history
     for key, value in fits[0].weights.items():
         assert torch.equal(value, fits[1].weights[key]), key
 
 
 @every_family
+def test_initialising_leaves_the_global_generator_alone(name, folder, tmp_path):
+    family, dataset, config = load(name, folder, tmp_path)
+    examples = family.examples(dataset, config, family.prepare(dataset, train_rows(dataset, 0), config))
+    train = np.flatnonzero(example_roles(family, dataset, 0) == TRAIN)
+    torch.manual_seed(1)
+    family.Model(config, examples.sizes)
+    drawn = torch.rand(3)
+    torch.manual_seed(1)
+    made = make_model(family, config, examples, train)
+    assert torch.equal(drawn, torch.rand(3))
+    if name == "toy_genes":
+        assert torch.equal(made.mean, examples.targets(train).mean(dim=0)), "it was set"
+
+
+def test_the_methods_text_says_what_was_done():
+    family = load_family("toy_samples", TOYS)
+    usual = describe_methods(family, make_config(family, "default"))
+    assert "by AdamW on squared error (learning rate 0.03, weight decay 0.01, batches of 256, at most 60 epochs, 6 without" in usual
+    plain = {"optimizer": "sgd", "momentum": 0.9, "schedule": "constant", "batch_size": 0, "patience": 0}
+    text = describe_methods(family, make_config(family, "default", plain), refit=True)
+    assert "by SGD with momentum 0.9" in text and "learning rate 0.03, constant" in text and "all training examples in every step" in text
+    assert "60 epochs); the last weights were kept." in text and "on training and validation part together" in text
+    assert "together" not in usual
+
+
+@every_family
 def test_the_methods_text_names_the_settings(name, folder):
     family = load_family(name, folder)
     text = describe_methods(family, make_config(family, "default", {"epochs": 77}))
-    assert "at most 77 epochs" in text and "{" not in text
+    assert "77 epochs" in text and "{" not in text
 
 
 @every_family
@@ -93,7 +118,7 @@ def test_same_prediction_at_any_batch_size(name, folder, tmp_path):
     family, dataset, config = load(name, folder, tmp_path)
     examples = family.examples(dataset, config, family.prepare(dataset, train_rows(dataset, 0), config))
     torch.manual_seed(0)
-    model = family.Model(config, examples.sizes).eval()
+    model = make_model(family, config, examples, np.flatnonzero(example_roles(family, dataset, 0) == TRAIN)).eval()
     index = np.arange(min(8, len(examples)))
     together = model(*examples.inputs(index))
     alone = torch.cat([model(*examples.inputs(index[i : i + 1])) for i in index])
@@ -157,6 +182,85 @@ def test_train_predict_attribute_combine_evaluate(name, folder, tmp_path):
     rows = [line.split("\t") for line in (tmp_path / "scores.tsv").read_text().splitlines()]
     assert {row[1] for row in rows[1:]} - {"replicate", "ceiling"} == {"model", *baseline_names(family.EXAMPLES)}
     assert load_checkpoint(tmp_path / f"{name}.fold0.pt")["columns"] == dataset.genes
+
+
+def fit_and_predict(name, hold_out, folder, *more, change=None, control=()):
+    """Return {predictor: matrix} of fold 0 and the checkpoint, through the scripts; `more` goes to both that fit."""
+    folder.mkdir()
+    dataset = tiny_dataset(folder / "dataset.h5", hold_out=hold_out, samples=12, genes=30, change=change)
+    toy, files = ["--families-dir", TOYS, "--dataset", dataset], (folder / "a.pt", folder / "a.h5")
+    fold = ["--family", name, *toy, "--fold", 0, *more]
+    run("train.py", *fold, *control, "--history-out", folder / "history.tsv", "--out", files[0])
+    run("fit_baselines.py", *fold, "--out", files[1])
+    matrices = {}
+    for option, source in zip(("--checkpoint", "--baselines"), files, strict=True):
+        run("predict.py", option, source, *toy, "--out", folder / f"{source.name}.predictions.h5")
+        with h5py.File(folder / f"{source.name}.predictions.h5") as file:
+            matrices |= {key: values[:] for key, values in file.items() if key not in ("rows", "columns")}
+            assert bool(file.attrs["refit"]) == ("--refit" in more)
+    return matrices, load_checkpoint(files[0])
+
+
+@pytest.mark.parametrize(
+    "name, hold_out", [("toy_samples", "samples"), ("toy_genes", "genes"), ("toy_pairs", "samples"), ("toy_pairs", "both")]
+)
+def test_a_second_fit_predicts_the_test_part_and_the_first_one_validation(name, hold_out, tmp_path):
+    once, first = fit_and_predict(name, hold_out, tmp_path / "once")
+    twice, second = fit_and_predict(name, hold_out, tmp_path / "twice", "--refit")
+    role, observed = once["role"], once["observed"]
+    for key in ("model", *baseline_names(load_family(name, TOYS).EXAMPLES)):
+        assert twice[key][role == VALID] == pytest.approx(once[key][role == VALID], rel=1e-6), key
+        assert key == "nearest" or np.abs(once[key] - twice[key])[role == TEST].max() > 1e-4, key  # the nearest may stay the same
+        assert np.isnan(twice[key][role == TRAIN]).all() and np.isfinite(twice[key][role == TEST]).all(), key
+    joined = np.where(role <= VALID, observed, np.nan)
+    if hold_out == "samples":  # by hand
+        assert twice["mean"][role == TEST] == pytest.approx(np.broadcast_to(np.nanmean(joined, axis=0), role.shape)[role == TEST], abs=1e-5)
+        assert twice["training_mean"][0] == pytest.approx(np.nanmean(joined, axis=0), abs=1e-5)
+    if name == "toy_genes":
+        assert second["weights"]["mean"] == pytest.approx(np.nanmean(joined, axis=1), abs=1e-5), "initialise() sees validation"
+        data = ["--families-dir", TOYS, "--dataset", tmp_path / "twice/dataset.h5"]
+        run("attribute.py", "--checkpoint", tmp_path / "twice/a.pt", *data, "--out", tmp_path / "shares.h5")
+        with h5py.File(tmp_path / "shares.h5") as file:
+            assert file["predicted"][:] == pytest.approx(twice["model"][0][role[0] == TEST], abs=1e-5), "the second fit is explained"
+    assert first["selection"] is None and second["selection"].keys() == {"sizes", "state", "weights"}
+    for part in ("state", "weights"):
+        assert all(torch.equal(value, second["selection"][part][key]) for key, value in first[part].items())
+        assert any(not torch.equal(value, second[part][key]) for key, value in first[part].items())
+    assert (tmp_path / "once/history.tsv").read_bytes() == (tmp_path / "twice/history.tsv").read_bytes()
+
+
+@pytest.mark.parametrize("name, hold_out", [("toy_samples", "samples"), ("toy_genes", "genes"), ("toy_pairs", "both")])
+def test_test_rows_change_nothing_in_a_second_fit(name, hold_out, tmp_path):
+    dataset = Dataset(tiny_dataset(tmp_path / "d.h5", hold_out=hold_out, samples=12, genes=30))
+    before, weights = fit_and_predict(name, hold_out, tmp_path / "before", "--refit")
+    after, others = fit_and_predict(name, hold_out, tmp_path / "after", "--refit", change=disturb(dataset, (TEST, UNUSED)))
+    for part in ("state", "weights"):
+        assert all(torch.equal(value, others[part][key]) for key, value in weights[part].items())
+    tested = before["role"] == TEST
+    assert np.array_equal(before["mean"], after["mean"], equal_nan=True) and not np.array_equal(before["observed"], after["observed"])
+    assert not np.array_equal(before["ridge"][tested], after["ridge"][tested]), "other inputs, other predictions"
+
+
+def test_the_control_is_fitted_again_like_the_model(tmp_path):
+    control = ["--control", "shuffled"]
+    (once, first), (twice, second) = (
+        fit_and_predict("toy_pairs", "both", tmp_path / str(len(more)), *more, control=control) for more in ((), ("--refit",))
+    )
+    role = once["role"]
+    assert twice["model"][role == VALID] == pytest.approx(once["model"][role == VALID], rel=1e-6) and second["control"] == "shuffled"
+    assert np.isfinite(twice["model"][role == TEST]).all() and not torch.equal(
+        *(one["weights"]["linear.weight"] for one in (first, second))
+    )
+
+
+def test_fits_of_two_kinds_are_not_combined(tmp_path):
+    fit_and_predict("toy_pairs", "samples", tmp_path / "once")
+    fit_and_predict("toy_pairs", "samples", tmp_path / "twice", "--refit")
+    parts = [tmp_path / "once/a.h5.predictions.h5", tmp_path / "twice/a.pt.predictions.h5"]
+    with pytest.raises(InputError, match="some were fitted again with --refit and some were not; train all alike"):
+        run("combine.py", "--predictions", *parts, "--out", tmp_path / "all.h5")
+    parts[0] = tmp_path / "twice/a.h5.predictions.h5"
+    run("combine.py", "--predictions", *parts, "--out", tmp_path / "all.h5")
 
 
 def check_predictions(path, names, learned):

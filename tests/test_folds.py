@@ -105,6 +105,17 @@ def test_training_sees_only_its_own_rows(tmp_path):
     assert len(rows.genes) == len(dataset.genes)
 
 
+@pytest.mark.parametrize("hold_out", ["samples", "genes", "both"])
+def test_a_second_fit_sees_the_rows_of_validation_and_never_those_of_test(tmp_path, hold_out):
+    dataset = Dataset(tiny_dataset(tmp_path / "d.h5", hold_out=hold_out, samples=10, genes=15))
+    for fold in range(dataset.n_folds):
+        roles = combine_roles(dataset.sample_role[fold], dataset.gene_role[fold], hold_out)
+        rows = train_rows(dataset, fold, with_valid=True)
+        seen = np.zeros(roles.shape, dtype=bool)
+        seen[np.ix_(rows.samples, rows.genes)] = True
+        assert (seen == (roles <= VALID)).all() and seen.sum() > (roles == TRAIN).sum()
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(*[st.integers(0, 30)] * 3), min_size=40, max_size=60), st.integers(0, 10**6))
 def test_samples_that_share_a_value_never_straddle(cells, seed):

@@ -1,4 +1,6 @@
-"""The loop finds a linear rule, repeats itself to the byte, stops early, and calls a dead network collapsed."""
+"""The loop finds a linear rule, repeats itself to the byte, stops early or not at all, fits again, and calls a dead network collapsed."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,15 +9,13 @@ from torch import nn
 
 from exprcast.checkpoint import load_checkpoint, save_checkpoint
 from exprcast.cli import InputError
-from exprcast.training import RESTARTS, Settings, fit, make_fabric, masked_mse, predict
+from exprcast.training import RESTARTS, Settings, Training, fit, make_fabric, masked_mse, predict, refit
 
 FABRIC = make_fabric("cpu", "32-true")
 
 
 class Line:
     """y = x · (1, −2) with gaps."""
-
-    sizes: dict = {}
 
     def __init__(self, n=400):
         rng = np.random.default_rng(0)
@@ -31,7 +31,7 @@ class Line:
 
 
 class Linear(nn.Module):
-    def __init__(self, config, sizes):
+    def __init__(self):
         super().__init__()
         self.linear = nn.Linear(2, 1)
 
@@ -42,7 +42,7 @@ class Linear(nn.Module):
 class Dead(nn.Module):
     """Two ReLU units that are off for every input: only the output bias learns."""
 
-    def __init__(self, config, sizes):
+    def __init__(self):
         super().__init__()
         self.hidden, self.relu, self.out = nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1)
         nn.init.constant_(self.hidden.bias, -1e6)
@@ -76,10 +76,85 @@ def test_stops_early_and_keeps_the_best_epoch():
     result = fit(Linear, Line(), TRAIN, VALID, Settings(epochs=500, patience=3, learning_rate=0.05), 1, FABRIC)
     losses = [row["valid_loss"] for row in result.history]
     assert len(losses) < 500 and np.argmin(losses) == len(losses) - 4
-    model = Linear(None, None)
+    model = Linear()
     model.load_state_dict(result.weights)
     loss = masked_mse(predict(model, Line(), VALID, 64, FABRIC), Line().targets(VALID))
     assert float(loss) == pytest.approx(min(losses), rel=1e-5)
+
+
+PLAIN = Settings(
+    epochs=7, patience=0, batch_size=0, optimizer="sgd", schedule="constant", learning_rate=0.1, weight_decay=0.0, clip_norm=0.0
+)
+
+
+def test_plain_gradient_descent_is_what_a_loop_by_hand_does():
+    """All examples in one step in ascending order, a constant rate, nothing clipped, the last weights kept."""
+    data, seen = Line(), []
+    read = data.inputs
+    data.inputs = lambda index: (seen.append(index), read(index))[1]
+    result = fit(Linear, data, TRAIN[::-1], VALID, PLAIN, 3, FABRIC)
+    torch.manual_seed(3)
+    model = Linear()
+    x, y = Line().x[TRAIN], Line().y[TRAIN]
+    for _ in range(PLAIN.epochs):
+        loss = masked_mse(model(x), y)
+        gradients = torch.autograd.grad(loss, list(model.parameters()))
+        with torch.no_grad():
+            for weight, gradient in zip(model.parameters(), gradients, strict=True):
+                weight -= PLAIN.learning_rate * gradient
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in result.weights.items())
+    assert [list(index) for index in seen[::2]] == [list(TRAIN)] * PLAIN.epochs
+    assert result.epochs == len(result.history) == PLAIN.epochs
+
+
+def test_momentum_schedule_and_clipping_do_what_they_say():
+    def rates_and_weights(**changes):
+        training = Training(Linear, Line(), TRAIN, replace(PLAIN, **changes), 3, FABRIC)
+        rates = []
+        for _ in range(PLAIN.epochs):
+            rates.append(training.schedule.get_last_lr()[0])
+            training.epoch()
+        return rates, training.weights()["linear.weight"]
+
+    plain, cosine = rates_and_weights(), rates_and_weights(schedule="cosine")
+    assert plain[0] == [0.1] * 7 and cosine[0][0] == 0.1 and cosine[0] == sorted(cosine[0], reverse=True) and cosine[0][-1] < 0.01
+    others = [cosine, rates_and_weights(momentum=0.9), rates_and_weights(clip_norm=0.01), rates_and_weights(optimizer="adamw")]
+    assert not any(torch.equal(plain[1], other[1]) for other in others)
+
+
+def test_without_patience_the_last_epoch_counts_and_is_judged(caplog):
+    rises = fit(Linear, Line(), TRAIN, VALID, replace(PLAIN, learning_rate=1.5, epochs=4), 1, FABRIC, restarts=0)
+    losses = [row["valid_loss"] for row in rises.history]
+    assert losses[0] < losses[-1], "training diverges"
+    model = Linear()
+    model.load_state_dict(rises.weights)
+    assert float(masked_mse(predict(model, Line(), VALID, 0, FABRIC), Line().targets(VALID))) == pytest.approx(losses[-1], rel=1e-5)
+    dead = fit(Dead, Line(), TRAIN, VALID, replace(PLAIN, epochs=12), 1, FABRIC, restarts=0)
+    assert dead.status == "collapsed" and len(dead.history) == 12, "nothing ends it early"
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"optimizer": "adam"}, "optimizer 'adam': there are adamw, sgd"),
+        ({"schedule": "linear"}, "schedule 'linear': there are cosine, constant"),
+        ({"epochs": 0}, "epochs 0: 1 at least is needed"),
+        ({"batch_size": -1}, "batch_size -1: 0 at least is needed"),
+    ],
+)
+def test_settings_that_cannot_be_are_named(settings, message):
+    with pytest.raises(InputError, match=message):
+        Settings(**settings)
+
+
+def test_a_second_fit_takes_seed_and_epochs_of_the_first():
+    """On the same examples, all in one step, it must end in the same weights; with validation among them in others, near the truth."""
+    config = replace(CONFIG, batch_size=0, learning_rate=0.3, patience=3)
+    first = fit(Linear, Line(), TRAIN, VALID, config, 3, FABRIC)
+    assert first.epochs == 1 + np.argmin([row["valid_loss"] for row in first.history])
+    again, joined = (refit(Training(Linear, Line(), part, config, first.seed, FABRIC), first.epochs) for part in (TRAIN, np.arange(400)))
+    assert all(torch.equal(value, again[name]) for name, value in first.weights.items())
+    assert not torch.equal(joined["linear.weight"], again["linear.weight"])
 
 
 def test_dead_units_are_a_collapse(caplog):
@@ -91,9 +166,9 @@ def test_dead_units_are_a_collapse(caplog):
 class HalfDead(nn.Module):
     """A layer that is off for every input, beside a path that learns: the predictions vary, and still a layer is lost."""
 
-    def __init__(self, config, sizes):
+    def __init__(self):
         super().__init__()
-        self.dead, self.line = Dead(config, sizes), nn.Linear(2, 1)
+        self.dead, self.line = Dead(), nn.Linear(2, 1)
 
     def forward(self, x):
         return self.line(x) + self.dead(x)
@@ -109,7 +184,7 @@ def test_a_layer_that_is_off_is_a_collapse_though_predictions_vary(caplog):
 class PassesOn(nn.Module):
     """Adds a constant to a known offset, which stands in the first input: it has learnt nothing."""
 
-    def __init__(self, config, sizes):
+    def __init__(self):
         super().__init__()
         self.bias = nn.Parameter(torch.zeros(1))
 
@@ -129,8 +204,8 @@ def test_a_known_offset_that_is_passed_on_hides_no_collapse():
 class Unused(Linear):
     """Has a layer of rectifiers that no example enters."""
 
-    def __init__(self, config, sizes):
-        super().__init__(config, sizes)
+    def __init__(self):
+        super().__init__()
         self.relu = nn.ReLU()
 
 
@@ -166,9 +241,9 @@ def test_constant_targets_are_no_collapse():
 def test_collapse_of_one_seed_starts_again():
     made = []
 
-    def sometimes(config, sizes):
+    def sometimes():
         made.append(1)
-        return (Dead if len(made) == 1 else Linear)(config, sizes)
+        return (Dead if len(made) == 1 else Linear)()
 
     result = fit(sometimes, Line(), TRAIN, VALID, Settings(epochs=20, learning_rate=0.05), 1, FABRIC)
     assert (result.status, result.seed, len(made)) == ("trained", 1001, 2)
@@ -189,7 +264,7 @@ def test_cuda_without_gpu_says_so():
 
 
 CONTENT = dict(family="toy", preset="default", sizes={"a": 1}, state={"mean": torch.ones(2)}, weights={"w": torch.zeros(1)}, rows=["S1"], columns=["G1"],
-               unit="tpm", fold=0, seed=1, trained_seed=1, status="trained", control="", code="x")  # fmt: skip
+               unit="tpm", fold=0, seed=1, trained_seed=1, status="trained", control="", code="x", selection=None)  # fmt: skip
 
 
 def test_checkpoint_round_trip_same_bytes(tmp_path):
@@ -219,5 +294,5 @@ def test_damaged_and_hostile_checkpoints(tmp_path):
     with pytest.raises(InputError, match="not an exprcast checkpoint"):
         load_checkpoint(path)
     torch.save({"format": "exprcast-checkpoint", "format_version": 0}, path)
-    with pytest.raises(InputError, match="checkpoint version 0, this code reads 2; train again"):
+    with pytest.raises(InputError, match="checkpoint version 0, this code reads 3; train again"):
         load_checkpoint(path)

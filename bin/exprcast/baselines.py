@@ -9,7 +9,8 @@ kernel    kernel ridge regression: the mean plus a smooth function of the simila
 trees     boosted trees on the family's features, where examples lie on genes
 rule      the family's own (its file says what it is)
 
-What is fitted is arrays and nothing else; they are saved as HDF5.
+What is fitted is arrays and nothing else; they are saved as HDF5. With --refit there are two fits: the first one's α, penalties and
+rounds are kept, and the second one is fitted on training and validation together.
 """
 
 from collections.abc import Callable
@@ -30,12 +31,16 @@ from exprcast.trees import fit_trees, predict_trees
 
 
 class Baseline(NamedTuple):
-    """fit(axes, examples, mean, train, valid) → arrays; predict(axes, examples, mean, arrays, index) → (index, outputs)."""
+    """fit(axes, examples, mean, train, valid, chosen) → arrays; predict(axes, examples, mean, arrays, index) → (index, outputs).
+
+    `chosen` is None, or an earlier fit whose choices are kept.
+    """
 
     fit: Callable[..., Fitted]
     predict: Callable[..., np.ndarray]
 
 
+SELECTION = "selection"  # the fit that choices were made with, where everything was fitted again
 FITTED_TO_MEAN = {
     "ridge": Baseline(fit_ridge, predict_ridge),
     "nearest": Baseline(fit_nearest, predict_nearest),
@@ -49,13 +54,18 @@ def baseline_names(axes: str) -> list[str]:
     return ["mean", *(name for name in FITTED_TO_MEAN if name != "trees" or axes != "samples"), "rule"]
 
 
-def fit_baselines(family: ModuleType, examples: Examples, roles: np.ndarray) -> dict[str, Fitted]:
-    """Fit every baseline on the training examples of one fold; validation examples choose penalties and rounds only."""
+def fit_baselines(family: ModuleType, examples: Examples, roles: np.ndarray, chosen: dict[str, Fitted] | None = None) -> dict[str, Fitted]:
+    """Fit every baseline on the training examples of one fold; validation examples choose penalties and rounds only.
+
+    With an earlier fit, `chosen`, its choices are kept and validation examples are fitted like training examples.
+    """
     train, valid, test = (np.flatnonzero(roles == role) for role in (TRAIN, VALID, TEST))
+    if chosen:
+        train, valid = np.flatnonzero(roles <= VALID), valid[:0]
     mean = fit_mean(family.EXAMPLES, examples, train, test)
     fitted = {"mean": mean, "rule": family.fit_rule(examples, train)}
     for name in baseline_names(family.EXAMPLES)[1:-1]:
-        fitted[name] = FITTED_TO_MEAN[name].fit(family.EXAMPLES, examples, mean, train, valid)
+        fitted[name] = FITTED_TO_MEAN[name].fit(family.EXAMPLES, examples, mean, train, valid, chosen and chosen[name])
     return fitted
 
 
@@ -70,16 +80,23 @@ def predict_baseline(family: ModuleType, examples: Examples, fitted: dict[str, F
     return np.asarray(values, dtype=np.float32)
 
 
-def save_baselines(path: Path, fitted: dict[str, Fitted], **attributes: object) -> None:
-    """Write the fitted arrays as HDF5, one group a baseline."""
+def save_baselines(path: Path, fitted: dict[str, Fitted], selection: dict[str, Fitted] | None, **attributes: object) -> None:
+    """Write the fitted arrays as HDF5, one group a baseline; those of a first fit, if there was a second, in the group `selection`."""
     with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
         file.attrs.update(attributes)
-        for name, arrays in fitted.items():
-            for key, values in arrays.items():
-                file.create_dataset(f"{name}/{key}", data=values, compression="gzip" if np.ndim(values) else None)
+        for folder, fit in (("", fitted), (f"{SELECTION}/", selection or {})):
+            for name, arrays in fit.items():
+                for key, values in arrays.items():
+                    file.create_dataset(f"{folder}{name}/{key}", data=values, compression="gzip" if np.ndim(values) else None)
 
 
-def load_baselines(path: Path) -> tuple[dict[str, Fitted], dict[str, object]]:
-    """Return what save_baselines wrote: arrays by baseline, and the attributes."""
+def load_baselines(path: Path) -> tuple[dict[str, Fitted], dict[str, Fitted] | None, dict[str, object]]:
+    """Return what save_baselines wrote: arrays by baseline, those of a first fit or None, and the attributes."""
     with open_hdf5(path, "fitted baselines") as file:
-        return {name: {key: values[()] for key, values in group.items()} for name, group in file.items()}, dict(file.attrs)
+        selection = read_fit(file[SELECTION]) if SELECTION in file else None
+        return read_fit(file), selection, dict(file.attrs)
+
+
+def read_fit(folder: h5py.Group) -> dict[str, Fitted]:
+    """Return the arrays of one fit by baseline."""
+    return {name: {key: values[()] for key, values in group.items()} for name, group in folder.items() if name != SELECTION}

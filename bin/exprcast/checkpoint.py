@@ -1,4 +1,8 @@
-"""Save and load what training made: weights, configuration, state, ids, fold, seed and code; loading never runs anything."""
+"""Save and load what training made: weights, configuration, state, ids, fold, seed and code; loading never runs anything.
+
+`sizes`, `state` and `weights` are what test examples are predicted with. `selection` is None, or, where the network was trained again on
+training and validation together, the first training's sizes, state and weights: validation examples are predicted with these.
+"""
 
 import io
 import pickle
@@ -10,11 +14,12 @@ import torch
 from exprcast.cli import InputError, whole_file
 from exprcast.tables import check_file_id
 
-FORMAT, FORMAT_VERSION = "exprcast-checkpoint", 2
+FORMAT, FORMAT_VERSION = "exprcast-checkpoint", 3
 KEYS = {
     "format", "format_version", "family", "preset", "config", "sizes", "state", "weights", "rows", "columns", "unit", "fold", "seed", "trained_seed", "status", "control",
-    "code",
+    "code", "selection",
 }  # fmt: skip
+FITTED = ("sizes", "state", "weights")  # what one training makes
 
 
 def save_checkpoint(path: Path, config: object, **content: object) -> None:

@@ -14,6 +14,9 @@ Model(config, sizes)
 fit_rule(examples, train) → {name: array};  rule(examples, fitted, index) → (index, outputs)
                    the family's own strong simple predictor, printed with the baselines
 REFERENCES         True where prediction needs the training samples (default False)
+initialise(model, examples, train)
+                   sets what is learned without gradients (scales and offsets as buffers, a linear start), once before training; it
+                   leaves PyTorch's global generator alone. A family may leave this out
 
 Every prediction is a place in a matrix, rows × columns: an example on samples is a row of it, one on genes a column, one on
 samples×genes a cell (number = row · columns + column).
@@ -29,6 +32,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from torch import nn
 
 from exprcast.cli import InputError
 from exprcast.dataset import HOLD_OUT, Dataset
@@ -104,13 +108,25 @@ def make_config(family: ModuleType, preset: str, options: dict[str, object] | No
     return replace(config, **(options or {}))
 
 
-def describe_methods(family: ModuleType, config: object) -> str:
+def make_model(family: ModuleType, config: object, examples: Examples, train: np.ndarray) -> nn.Module:
+    """Return a new network, set up with the training examples where the family does so."""
+    model = family.Model(config, examples.sizes)
+    if hasattr(family, "initialise"):
+        family.initialise(model, examples, train)
+    return model
+
+
+def describe_methods(family: ModuleType, config: object, refit: bool = False) -> str:
     """Return the methods text of a network as it was trained."""
-    training = (
-        " It was trained by AdamW on squared error (learning rate {learning_rate:g}, weight decay {weight_decay:g}, batches of {batch_size}, at most "
-        "{epochs} epochs, {patience} without improvement end it); the weights with the lowest loss on the validation part were kept."
-    )
-    return (family.METHODS + training).format(**asdict(config))
+    optimizer = "AdamW" if config.optimizer == "adamw" else "SGD" + (f" with momentum {config.momentum:g}" if config.momentum else "")
+    steps = f"batches of {config.batch_size}" if config.batch_size else "all training examples in every step"
+    facts = f"learning rate {config.learning_rate:g}{', constant' if config.schedule == 'constant' else ''}, weight decay {config.weight_decay:g}, {steps}"
+    if config.patience:
+        end = f"at most {config.epochs} epochs, {config.patience} without improvement end it); the weights with the lowest loss on the validation part were kept."
+    else:
+        end = f"{config.epochs} epochs); the last weights were kept."
+    again = " What predicts the test part was then trained again for as many epochs, on training and validation part together."
+    return f"{family.METHODS.format(**asdict(config))} It was trained by {optimizer} on squared error ({facts}, {end}" + again * refit
 
 
 def check_inputs(family: ModuleType, dataset: Dataset) -> None:

@@ -195,10 +195,11 @@ def combine_roles(sample_role: np.ndarray, gene_role: np.ndarray, hold_out: str)
     return roles
 
 
-def train_rows(dataset: Dataset, fold: int) -> Rows:
-    """Return the samples and the genes that training may look at in a fold."""
+def train_rows(dataset: Dataset, fold: int, with_valid: bool = False) -> Rows:
+    """Return the samples and the genes that training may look at in a fold; a second fit may look at validation's, too."""
     samples, genes = dataset.sample_role[fold], dataset.gene_role[fold]
+    last = VALID if with_valid else TRAIN
     return Rows(
-        np.flatnonzero(samples == TRAIN) if dataset.hold_out != "genes" else np.arange(len(samples)),
-        np.flatnonzero(genes == TRAIN) if dataset.hold_out != "samples" else np.arange(len(genes)),
+        np.flatnonzero(samples <= last) if dataset.hold_out != "genes" else np.arange(len(samples)),
+        np.flatnonzero(genes <= last) if dataset.hold_out != "samples" else np.arange(len(genes)),
     )

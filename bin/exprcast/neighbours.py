@@ -19,10 +19,11 @@ LANDMARKS = 2_000
 PENALTIES = np.logspace(-3, 1, 9)  # in units of the kernel's mean diagonal, which is 1
 
 
-def fit_nearest(axes: str, examples: Examples, mean: Fitted, train: np.ndarray, valid: np.ndarray) -> Fitted:
+def fit_nearest(axes: str, examples: Examples, mean: Fitted, train: np.ndarray, valid: np.ndarray, chosen: Fitted | None = None) -> Fitted:
     """Return what every member copies from its nearest training member; where that one was not measured, from the next one that was.
 
     Similarity is the correlation of profiles as deviations from the training mean; a training member is never its own neighbour.
+    Nothing is chosen on validation.
     """
     matrix = target_matrix(axes, examples, train)
     if axes == "genes":
@@ -54,20 +55,27 @@ def predict_nearest(axes: str, examples: Examples, mean: Fitted, nearest: Fitted
     return copied[:, index].T if axes == "genes" else copied.ravel()[index][:, None]
 
 
-def fit_kernel(axes: str, examples: Examples, mean: Fitted, train: np.ndarray, valid: np.ndarray) -> Fitted:
-    """Return what the kernel needs to predict; for pairs the change in every sample, and where tested genes are unseen their level."""
+def fit_kernel(axes: str, examples: Examples, mean: Fitted, train: np.ndarray, valid: np.ndarray, chosen: Fitted | None = None) -> Fitted:
+    """Return what the kernel needs to predict; for pairs the change in every sample, and where tested genes are unseen their level.
+
+    Penalties are chosen on validation, or are those of an earlier fit.
+    """
     if axes != "samples×genes":
-        return fit_kernel_on_members(axes, examples, mean, train, valid)
+        return fit_kernel_on_members(axes, examples, mean, train, valid, chosen)
     matrix = target_matrix(axes, examples, train)
     rows, columns = trained(matrix)
     kernel = gaussian(squared_distances(profile_gram(examples, columns, rows))[:, rows], rows)
-    change, judged = ((target_matrix(axes, examples, index) - mean["output"])[:, columns] for index in (train, valid))
-    fitted = solve_kernel(kernel[rows], kernel[rows], change[rows], kernel, judged)  # no loss where tested genes are new: no change is used
+    change = matrix - mean["output"]
+    if chosen is None:  # no loss where tested genes are new: no change is used
+        judge = kernel, (target_matrix(axes, examples, valid) - mean["output"])[:, columns]
+    else:
+        judge = chosen["penalty"]
+    fitted = solve_kernel(kernel[rows], kernel[rows], change[np.ix_(rows, columns)], judge)
     weights = np.zeros((len(rows), len(examples.columns)), dtype=np.float32)
     weights[:, columns] = fitted["weights"]
     fitted |= {"row": kernel.astype(np.float32), "weights": weights}
     if not mean["seen"].all():
-        fitted["level"] = gene_levels(examples, rows, columns, mean)
+        fitted |= gene_levels(examples, rows, columns, mean, chosen)
     return fitted
 
 
@@ -82,44 +90,65 @@ def predict_kernel(axes: str, examples: Examples, mean: Fitted, kernel: Fitted, 
     return (level[column] + (kernel["row"][rows] @ kernel["weights"])[place, column])[:, None]
 
 
-def fit_kernel_on_members(axes: str, examples: Examples, mean: Fitted, train: np.ndarray, valid: np.ndarray) -> Fitted:
+def fit_kernel_on_members(
+    axes: str, examples: Examples, mean: Fitted, train: np.ndarray, valid: np.ndarray, chosen: Fitted | None
+) -> Fitted:
     """Fit examples that are samples or genes themselves."""
     fitted = make_landmarks(examples.features(train))
-    kernels = [np.concatenate([gaussian_to(examples.features(part), fitted) for part in blocks(index)]) for index in (train, valid)]
-    targets = [residual(axes, examples, mean, index) for index in (train, valid)]
-    return fitted | solve_kernel(landmark_kernel(fitted), kernels[0], targets[0], kernels[1], targets[1])
+
+    def read(index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        kernel = np.concatenate([gaussian_to(examples.features(part), fitted) for part in blocks(index)])
+        return kernel, residual(axes, examples, mean, index)
+
+    return fitted | solve_kernel(landmark_kernel(fitted), *read(train), read(valid) if chosen is None else chosen["penalty"])
 
 
-def gene_levels(examples: Examples, rows: np.ndarray, columns: np.ndarray, mean: Fitted) -> np.ndarray:
-    """Return (columns,) each gene's level: its training mean, or for a gene never seen what its profile says (every tenth gene validates)."""
+def gene_levels(examples: Examples, rows: np.ndarray, columns: np.ndarray, mean: Fitted, chosen: Fitted | None) -> Fitted:
+    """Return `level` (columns,): a gene's training mean, or for a gene never seen what its profile says, and the penalty behind it.
+
+    Every tenth gene validates, unless the penalty of an earlier fit is taken: then all are learnt from.
+    """
     profiles = gene_profiles(examples, rows)
-    judged, learnt = columns[::10], np.setdiff1d(columns, columns[::10])
+    judged = columns[::10] if chosen is None else columns[:0]
+    learnt = np.setdiff1d(columns, judged)
     fitted = make_landmarks(profiles[learnt])
     kernel, y = gaussian_to(profiles, fitted), (mean["output"] - mean["base"])[:, None]
-    solved = solve_kernel(landmark_kernel(fitted), kernel[learnt], y[learnt], kernel[judged], y[judged])
+    judge = (kernel[judged], y[judged]) if chosen is None else chosen["level_penalty"]
+    solved = solve_kernel(landmark_kernel(fitted), kernel[learnt], y[learnt], judge)
     level = mean["base"] + (kernel @ solved["weights"])[:, 0]
     level[columns] = mean["output"][columns]
-    return level
+    return {"level": level, "level_penalty": solved["penalty"]}
 
 
-def solve_kernel(square: np.ndarray, train: np.ndarray, y: np.ndarray, valid: np.ndarray, y_valid: np.ndarray) -> Fitted:
-    """Return weights (landmarks, outputs) of the penalty that is best on validation.
+def solve_kernel(square: np.ndarray, train: np.ndarray, y: np.ndarray, judge: tuple[np.ndarray, np.ndarray] | np.ndarray) -> Fitted:
+    """Return weights (landmarks, outputs) of the penalty that is best on validation: its kernel and targets, or of a given one.
 
-    Kernels: square (landmarks, landmarks), train and valid (members, landmarks); targets (members, outputs), NaN = not measured.
+    Kernels: square (landmarks, landmarks), others (members, landmarks); targets (members, outputs), NaN = not measured. The
+    predictions of one penalty are in memory at a time.
     """
     values, vectors = np.linalg.eigh(square)
     kept = values > 1e-6 * values[-1]
     whiten = vectors[:, kept] / np.sqrt(values[kept])
-    candidates = np.zeros((len(PENALTIES), len(square), y.shape[1]))
+    parts = []
     for rows, columns in patterns(~np.isnan(y)):
         features = train[rows] @ whiten
         values, vectors = np.linalg.eigh(features.T @ features)
-        moment = vectors.T @ (features.T @ np.nan_to_num(y[np.ix_(rows, columns)]))
-        for k, penalty in enumerate(PENALTIES):
-            candidates[k][:, columns] = whiten @ (vectors @ (moment / (np.maximum(values, 0) + penalty)[:, None]))
-    losses = np.array([nan_mean((y_valid - valid @ weights) ** 2) for weights in candidates])
-    best = int(np.argmin(np.nan_to_num(losses)))
-    return {"weights": candidates[best].astype(np.float32), "penalty": PENALTIES[[best]], "valid_loss": losses}
+        parts.append((columns, np.maximum(values, 0)[:, None], vectors, vectors.T @ (features.T @ np.nan_to_num(y[np.ix_(rows, columns)]))))
+
+    def combine(left: np.ndarray, penalty: float) -> np.ndarray:
+        """Return left @ weights, one column an output."""
+        combined = np.zeros((len(left), y.shape[1]))
+        for columns, values, vectors, moment in parts:
+            combined[:, columns] = left @ (vectors @ (moment / (values + penalty)))
+        return combined
+
+    if isinstance(judge, tuple):
+        near = judge[0] @ whiten
+        losses = np.array([nan_mean((judge[1] - combine(near, penalty)) ** 2) for penalty in PENALTIES])
+        chosen = {"penalty": PENALTIES[[np.argmin(np.nan_to_num(losses))]], "valid_loss": losses}
+    else:
+        chosen = {"penalty": judge}
+    return {"weights": combine(whiten, chosen["penalty"][0]).astype(np.float32), **chosen}
 
 
 def make_landmarks(features: np.ndarray) -> Fitted:

@@ -1,12 +1,14 @@
-"""The one training loop: seeds, early stopping on validation, a guard against collapse, a history of every epoch.
+"""The one training loop: seeds, early stopping on validation or a fixed number of epochs, a guard against collapse, a history.
 
 COLLAPSED means that predictions do not depend on the input: on validation their standard deviation, or that of what they
 add to a known offset (a gene's mean), is below 1e-3 of the targets', or a layer of rectifiers is off for every example, or
 the loss is no number any more. The weights that would be kept are judged. Such a run starts again with the next seed, at most
 three times. Device and precision are Lightning Fabric's.
+
+Where a fit is repeated on training and validation together, nothing is judged any more: it has the seed and the number of epochs
+that the first one chose, and a schedule over as many epochs.
 """
 
-import copy
 import ctypes
 import math
 import os
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 COLLAPSE_RATIO = 1e-3
 RESTARTS = 3
+WORDS = {"optimizer": ("adamw", "sgd"), "schedule": ("cosine", "constant")}
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
 
 
@@ -35,23 +38,37 @@ class Settings:
     """How to train; a family's Config extends it with what its network needs."""
 
     epochs: int = 40
-    patience: int = 6  # epochs without a better validation loss before the end
-    batch_size: int = 256
+    patience: int = 6  # epochs without a better validation loss before the end; 0 = never stop early, keep the last epoch's weights
+    batch_size: int = 256  # 0 = all in one step, in ascending order
     examples_per_epoch: int = 0  # drawn anew each epoch; 0 = all
     valid_examples: int = 50_000  # at most so many judge an epoch, drawn once
+    optimizer: str = "adamw"  # or sgd
+    momentum: float = 0.0  # of sgd
+    schedule: str = "cosine"  # falls to 0 over all epochs; or constant
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2
-    clip_norm: float = 1.0
+    clip_norm: float = 1.0  # 0 = gradients are not clipped
     collapse_patience: int = 5  # epochs before collapse is judged
+
+    def __post_init__(self) -> None:
+        """Raise InputError for a word that does not exist, or a number that cannot be."""
+        for name, known in WORDS.items():
+            if getattr(self, name) not in known:
+                raise InputError(f"{name} '{getattr(self, name)[:60]}': there are {', '.join(known)}")
+        least = {"epochs": 1, "patience": 0, "batch_size": 0, "examples_per_epoch": 0, "valid_examples": 1, "clip_norm": 0}
+        for name, value in least.items():
+            if getattr(self, name) < value:
+                raise InputError(f"{name} {getattr(self, name)}: {value} at least is needed")
 
 
 class Fit(NamedTuple):
-    """What training made: the weights of the best epoch, one history row an epoch, and how it ended."""
+    """What training made: the weights that are kept, one history row an epoch, and how it ended."""
 
     weights: dict[str, torch.Tensor]
     history: list[dict[str, float]]
     status: str  # "trained" or "collapsed"
     seed: int  # the seed that these weights come from (another than asked for after a restart)
+    epochs: int  # that these weights were trained for
 
 
 def make_fabric(device: str, precision: str) -> "Fabric":
@@ -89,8 +106,67 @@ def masked_mse(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return nn.functional.mse_loss(prediction[measured], target[measured])
 
 
+class Training:
+    """A network and what moves it, one epoch after the other."""
+
+    def __init__(
+        self, make_model: Callable[[], nn.Module], examples: Examples, train: np.ndarray, config: Settings, seed: int, fabric: "Fabric"
+    ) -> None:
+        self.examples, self.train, self.config, self.seed, self.fabric = examples, train, config, seed, fabric
+        self.rng = np.random.default_rng(seed)
+        torch.manual_seed(seed)
+        model = make_model()
+        self.per_epoch = min(config.examples_per_epoch or len(train), len(train))
+        steps = max(1, math.ceil(self.per_epoch / (config.batch_size or len(train)))) * config.epochs
+        optimizer = make_optimizer(model, config)
+        self.schedule = make_schedule(optimizer, config, steps)
+        self.model, self.optimizer = fabric.setup(model, optimizer)
+
+    def epoch(self) -> float:
+        """Take one step a batch; return the mean training loss."""
+        self.model.train()
+        order = self.rng.permutation(self.train)[: self.per_epoch]
+        size = self.config.batch_size
+        batches = [order[start : start + size] for start in range(0, len(order), size)] if size else [np.sort(order)]
+        losses = [loss for loss in map(self.step, batches) if loss is not None]
+        return float(torch.stack(losses).mean()) if losses else math.nan
+
+    def step(self, index: np.ndarray) -> torch.Tensor | None:
+        """Learn from one batch; return its loss, None where nothing was measured."""
+        inputs, target = (self.fabric.to_device(part(index)) for part in (self.examples.inputs, self.examples.targets))
+        if torch.isnan(target).all():
+            return None
+        loss = masked_mse(self.model(*inputs), target)
+        self.optimizer.zero_grad()
+        self.fabric.backward(loss)
+        if self.config.clip_norm:
+            self.fabric.clip_gradients(self.model, self.optimizer, max_norm=self.config.clip_norm, error_if_nonfinite=False)
+        self.optimizer.step()
+        self.schedule.step()
+        return loss.detach()
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """Return a copy of the weights on the CPU."""
+        return {name: value.detach().cpu().clone() for name, value in self.model.state_dict().items()}
+
+
+def make_optimizer(model: nn.Module, config: Settings) -> torch.optim.Optimizer:
+    """Return the optimizer that the settings name."""
+    shared = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(model.parameters(), momentum=config.momentum, **shared)
+    return torch.optim.AdamW(model.parameters(), **shared)
+
+
+def make_schedule(optimizer: torch.optim.Optimizer, config: Settings, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
+    """Return the learning rate's course over all steps."""
+    if config.schedule == "constant":
+        return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
+    return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+
+
 def fit(
-    make_model: type,
+    make_model: Callable[[], nn.Module],
     examples: Examples,
     train: np.ndarray,
     valid: np.ndarray,
@@ -102,12 +178,13 @@ def fit(
 ) -> Fit:
     """Train until validation stops improving; after a collapse start again with the next seed, at most `restarts` times.
 
-    `offset` (valid, outputs) is what is known of the validation targets without the network: the training means.
+    `make_model` is called once a seed, right after PyTorch got it. `offset` (valid, outputs) is what is known of the validation
+    targets without the network: the training means.
     """
     offset = np.broadcast_to(offset, (len(valid), 1) if np.ndim(offset) == 0 else np.shape(offset))
     history: list[dict[str, float]] = []
     for attempt in range(restarts + 1):
-        result = fit_once(make_model, examples, train, valid, config, seed + 1000 * attempt, fabric, offset)
+        result = fit_once(Training(make_model, examples, train, config, seed + 1000 * attempt, fabric), valid, offset)
         history += result.history
         if result.status == "trained":
             break
@@ -118,78 +195,44 @@ def fit(
     return result._replace(history=history)
 
 
-def fit_once(
-    make_model: type,
-    examples: Examples,
-    train: np.ndarray,
-    valid: np.ndarray,
-    config: Settings,
-    seed: int,
-    fabric: "Fabric",
-    offset: np.ndarray,
-) -> Fit:
-    """Train with one seed."""
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    chosen = np.sort(rng.choice(len(valid), min(config.valid_examples, len(valid)), replace=False))
+def fit_once(training: Training, valid: np.ndarray, offset: np.ndarray) -> Fit:
+    """Train with one seed and keep the weights of the best epoch, or of the last one where nothing is to stop early."""
+    config, seed = training.config, training.seed
+    chosen = np.sort(training.rng.choice(len(valid), min(config.valid_examples, len(valid)), replace=False))
     judged, known = valid[chosen], torch.from_numpy(np.ascontiguousarray(offset[chosen], dtype=np.float32))
-    model = make_model(config, examples.sizes)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    per_epoch = min(config.examples_per_epoch or len(train), len(train))
-    steps = max(1, math.ceil(per_epoch / config.batch_size)) * config.epochs
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    model, optimizer = fabric.setup(model, optimizer)
     history: list[dict[str, float]] = []
-    best, best_loss, kept = copy.deepcopy(model.state_dict()), math.inf, None  # kept: the history's row of the best weights
+    weights, kept = training.weights(), None  # kept: the history's row of these weights
     for epoch in range(1, config.epochs + 1):
-        loss = train_epoch(model, examples, rng.permutation(train)[:per_epoch], config, optimizer, schedule, fabric)
-        valid_loss, spread, silent = validate(model, examples, judged, config.batch_size, fabric, known)
+        loss = training.epoch()
+        valid_loss, spread, silent = validate(training.model, training.examples, judged, config.batch_size, training.fabric, known)
         history.append({"epoch": epoch, "seed": seed, "train_loss": loss, "valid_loss": valid_loss, "spread": spread, "silent": silent})
-        if valid_loss < best_loss:
-            best, best_loss, kept = copy.deepcopy(model.state_dict()), valid_loss, history[-1]
-        lost = collapsed(kept or history[-1]) and collapsed(history[-1])
-        if (lost and epoch >= config.collapse_patience) or (kept and epoch - kept["epoch"] >= config.patience):
+        better = valid_loss < (kept["valid_loss"] if kept else math.inf)
+        if better if config.patience else epoch == config.epochs:
+            weights, kept = training.weights(), history[-1]
+        if config.patience and is_over(history[-1], kept, config):
             break
     status = "collapsed" if collapsed(kept or history[-1]) else "trained"
-    log.info(f"seed {seed}: {len(history)} epochs, best validation loss {best_loss:.4f}, spread {history[-1]['spread']:.3f}")
-    return Fit({name: value.cpu() for name, value in best.items()}, history, status, seed)
+    loss, epochs = (kept["valid_loss"], kept["epoch"]) if kept else (math.inf, 0)
+    log.info(f"seed {seed}: {len(history)} epochs, validation loss {loss:.4f} after {epochs}, spread {history[-1]['spread']:.3f}")
+    return Fit(weights, history, status, seed, epochs)
+
+
+def refit(training: Training, epochs: int) -> dict[str, torch.Tensor]:
+    """Return the weights after so many epochs, whatever validation would say."""
+    for _ in range(epochs):
+        training.epoch()
+    return training.weights()
+
+
+def is_over(last: dict[str, float], kept: dict[str, float] | None, config: Settings) -> bool:
+    """Say whether nothing better is to come: the network is lost, or did not improve for too long."""
+    lost = collapsed(kept or last) and collapsed(last)
+    return (lost and last["epoch"] >= config.collapse_patience) or (kept is not None and last["epoch"] - kept["epoch"] >= config.patience)
 
 
 def collapsed(epoch: dict[str, float]) -> bool:
     """Say whether the predictions did not depend on the input, by an epoch's row of the history."""
     return epoch["spread"] < COLLAPSE_RATIO or epoch["silent"] > 0 or math.isnan(epoch["valid_loss"])
-
-
-def train_epoch(
-    model: nn.Module,
-    examples: Examples,
-    order: np.ndarray,
-    config: Settings,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    fabric: "Fabric",
-) -> float:
-    """Take one step a batch in the given order; return the mean training loss."""
-    model.train()
-    losses = []
-    for start in range(0, len(order), config.batch_size):
-        index = order[start : start + config.batch_size]
-        inputs, target = batch(examples, index, fabric)
-        if torch.isnan(target).all():
-            continue
-        loss = masked_mse(model(*inputs), target)
-        optimizer.zero_grad()
-        fabric.backward(loss)
-        fabric.clip_gradients(model, optimizer, max_norm=config.clip_norm, error_if_nonfinite=False)
-        optimizer.step()
-        schedule.step()
-        losses.append(loss.detach())
-    return float(torch.stack(losses).mean()) if losses else math.nan
-
-
-def batch(examples: Examples, index: np.ndarray, fabric: "Fabric") -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
-    """Return the inputs and targets of some examples on the training device."""
-    return fabric.to_device(examples.inputs(index)), fabric.to_device(examples.targets(index))
 
 
 def validate(
@@ -230,8 +273,9 @@ def watch_rectifiers(model: nn.Module) -> Iterator[dict[str, bool]]:
 
 @torch.no_grad()
 def predict(model: nn.Module, examples: Examples, index: np.ndarray, batch_size: int, fabric: "Fabric") -> torch.Tensor:
-    """Return (index, outputs) float32 predictions on the CPU; the model is left in evaluation mode."""
+    """Return (index, outputs) float32 predictions on the CPU, all at once for batches of 0; the model is left in evaluation mode."""
     model.eval()
+    batch_size = batch_size or max(len(index), 1)
     parts = [
         model(*fabric.to_device(examples.inputs(index[start : start + batch_size]))).float().cpu()
         for start in range(0, len(index), batch_size)

@@ -15,16 +15,16 @@ SETTINGS = {
 }  # fmt: skip
 
 
-def fit_trees(axes: str, examples: Examples, mean: Fitted, train: np.ndarray, valid: np.ndarray) -> Fitted:
-    """Return one booster an output as text (bytes), and the rounds that were best on validation.
+def fit_trees(axes: str, examples: Examples, mean: Fitted, train: np.ndarray, valid: np.ndarray, chosen: Fitted | None = None) -> Fitted:
+    """Return one booster an output as text (bytes), and the rounds that were best on validation, or those of an earlier fit.
 
     A feature that validation never has (the known level of genes, where new genes are tested) is left out of training, too.
     """
     import lightgbm  # half a second, only needed here
 
-    parts = [draw(train), draw(valid)]
+    parts = [draw(index) for index in (train, valid) if len(index)]
     inputs, targets = [condensed(examples, part) for part in parts], [residual(axes, examples, mean, part) for part in parts]
-    columns = np.flatnonzero(~np.isnan(inputs[1]).all(axis=0)) if len(parts[1]) else np.arange(inputs[0].shape[1])
+    columns = chosen["columns"] if chosen else np.flatnonzero(~np.isnan(inputs[-1]).all(axis=0))
     fitted, rounds = {"columns": columns}, []
     for output in range(targets[0].shape[1]):
         parts = []
@@ -35,10 +35,11 @@ def fit_trees(axes: str, examples: Examples, mean: Fitted, train: np.ndarray, va
             )
         leaf = int(np.clip(len(parts[0].get_label()) // 100, 5, 200))
         settings = SETTINGS | {"min_data_in_leaf": leaf, "feature_fraction": 0.4 if len(columns) >= FEW_FEATURES else 1.0}
-        stop = [lightgbm.early_stopping(PATIENCE, verbose=False)] if len(parts[1].get_label()) else []
-        booster = lightgbm.train(settings, parts[0], ROUNDS, valid_sets=parts[1:] if stop else None, callbacks=stop)
+        most = int(chosen["rounds"][output]) if chosen else ROUNDS
+        stop = [lightgbm.early_stopping(PATIENCE, verbose=False) for part in parts[1:] if len(part.get_label())]
+        booster = lightgbm.train(settings, parts[0], most, valid_sets=parts[1:] if stop else None, callbacks=stop)
         fitted[f"booster{output}"] = np.frombuffer(booster.model_to_string().encode(), dtype=np.uint8)
-        rounds.append(booster.best_iteration or ROUNDS)
+        rounds.append(booster.best_iteration or most)
     return fitted | {"rounds": np.array(rounds)}
 
 
