@@ -1,6 +1,6 @@
 # Every target sets up what it needs first (envs/setup.sh; a moment when all is there).
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit lint bench docs clean
+.PHONY: help setup demo test unit lint bench bench-accuracy docs clean
 
 in_env := envs/setup.sh
 
@@ -31,6 +31,9 @@ lint:    ## Check the style of Python and Nextflow code.
 
 bench:   ## Measure speed and memory.
 	$(in_env) python -m pytest -s tests/bench/bench_*.py
+
+bench-accuracy: ## Measure accuracy on real data (hours); numbers go to tests/bench/results/.
+	$(in_env) python -m pytest -s tests/bench/accuracy_*.py
 
 docs:    ## Write docs/parameters.md from nextflow_schema.json.
 	$(in_env) python docs/write_parameters.py

@@ -24,7 +24,7 @@ workflow {
     dataset = DATASET(options.inputs.dataset, modelled, reference.tables, features, options.folds, options.tables, seed)
     models = MODELS(dataset.h5, dataset.folds, options.models, seed)
     shown = [histories: models.histories, attributions: models.attributions, peak_stats: accessibility.stats, read_stats: expression.read_stats, expression_stats: expression.stats, cohort: samples.table]
-    evaluation = EVALUATION(models.predictions, dataset.h5, dataset.leakage, dataset.nearest, shown, options.shown + [pipeline: [exprcast: workflow.manifest.version, nextflow: workflow.nextflow.version.toString()]], seed)
+    evaluation = EVALUATION(models.predictions, dataset.h5, dataset.leakage, dataset.nearest, shown, options.shown + [pipeline: [exprcast: workflow.manifest.version, nextflow: workflow.nextflow.version.toString()]], options.models.ensemble, seed)
 
     workflow.onComplete = {
         println(closingLines(options))

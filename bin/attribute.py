@@ -6,61 +6,102 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import nn
 
 from exprcast.attribution import integrated_gradients
 from exprcast.checkpoint import load_checkpoint
-from exprcast.cli import log, run, whole_file, write_task
+from exprcast.cli import Progress, log, run, whole_file, write_task
 from exprcast.dataset import TEST, Dataset
-from exprcast.family import example_roles, load_family
+from exprcast.family import Examples
+from exprcast.prepared import Prepared
 from exprcast.training import make_deterministic, make_fabric
+
+MOST_OUTPUTS = 20  # genes of an example that spans all of them
 
 
 def attribute(options: argparse.Namespace) -> None:
-    """Explain the test examples of the genes that vary most, up to --genes of them."""
+    """Explain the test examples of the genes that vary most, up to --genes of them (20 where one example spans all genes)."""
     make_deterministic(options.threads)
-    dataset, content = Dataset(options.dataset), load_checkpoint(options.checkpoint)
-    family = load_family(content["family"], options.families_dir)
-    config = family.Config(**content["config"])
-    examples = family.examples(dataset, config, content["state"])
-    model = family.Model(config, content["sizes"])
+    prepared, content = Prepared(options.prepared, Dataset(options.dataset), options.families_dir), load_checkpoint(options.checkpoint)
+    prepared.refuse_other_checkpoint(options.checkpoint, content)
+    family, examples = prepared.family, prepared.examples(with_valid=prepared.refit)
+    model = family.Model(prepared.config, content["sizes"])
     model.load_state_dict(content["weights"])
     fabric = make_fabric(options.device, "32-true")
-    index = chosen_examples(family.EXAMPLES, examples, example_roles(family, dataset, content["fold"]), options.genes)
-    result = integrated_gradients(fabric.setup_module(model), examples, index, 0, fabric)
+    model = fabric.setup_module(model)
+    index, outputs = chosen_examples(family.EXAMPLES, examples, prepared.roles, options.genes)
+    result = integrated_gradients(model, examples, index, outputs, fabric)
     worst = float(result.completeness_error.max(initial=0))
     log.info(f"{len(index):,} examples explained; shares miss the change of the prediction by at most {worst:.2g}")
     with whole_file(options.out) as temporary, h5py.File(temporary, "w") as file:
         file.attrs.update({key: content[key] for key in ("family", "preset", "fold", "seed", "code", "unit")})
         file.attrs.update({"method": "integrated gradients", "completeness_error_max": worst, **examples.sizes})
-        row, column = places(family.EXAMPLES, examples, index)
+        row, column = places(family.EXAMPLES, examples, index, outputs)
         write_ids(file, "row", row)
         write_ids(file, "column", column)
         if hasattr(examples, "tss"):  # the start site that this fold's training chose for each gene
             file["tss"] = examples.tss[index % len(examples.columns)]
         for name, shares in result.shares.items():
             file.create_dataset(f"shares/{name}", data=shares, chunks=(1, *shares.shape[1:]), compression="gzip")
+        if hasattr(examples, "feature_names"):
+            file["shares/features"].attrs["names"] = list(examples.feature_names)
+        if hasattr(examples, "without_bins"):
+            lost = knock_out(model, examples, index, fabric)
+            file.create_dataset("knocked_out/window", data=lost, chunks=(1, lost.shape[1]), compression="gzip")
         for name in ("predicted", "reference", "completeness_error"):
             file.create_dataset(name, data=getattr(result, name).astype(np.float32))
 
 
-def chosen_examples(axes: str, examples: object, roles: np.ndarray, genes: int) -> np.ndarray:
-    """Return test examples; of pairs only those of the genes whose observed values vary most (fully measured genes first)."""
+def chosen_examples(axes: str, examples: Examples, roles: np.ndarray, genes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return test examples, and which output of each is explained.
+
+    Of pairs only those of the genes whose observed values vary most (fully measured genes first); of samples each with these genes.
+    """
     test = np.flatnonzero(roles == TEST)
-    if axes != "samples×genes" or genes >= len(examples.columns):
-        return test
     width = len(examples.columns)
-    values = examples.targets(np.arange(len(examples))).numpy().reshape(-1, width)
-    kept = np.argsort(-np.nan_to_num(values.std(axis=0)), kind="stable")[:genes]
-    return test[np.isin(test % width, kept)]
+    if axes == "samples":
+        kept = most_variable(examples.targets(np.arange(len(examples))).numpy().std(axis=0), min(genes, MOST_OUTPUTS))
+        return np.repeat(test, len(kept)), np.tile(kept, len(test))
+    if axes == "samples×genes" and genes < width:
+        spread = [examples.targets(column + np.arange(len(examples.rows)) * width).numpy().std() for column in range(width)]
+        test = test[np.isin(test % width, most_variable(spread, genes))]
+    return test, np.zeros(len(test), dtype=np.int64)
 
 
-def places(axes: str, examples: object, index: np.ndarray) -> tuple[list[str], list[str]]:
-    """Return the row and the column id of each example ("" where an example spans that axis)."""
+def most_variable(spread: np.ndarray | list[float], count: int) -> np.ndarray:
+    """Return the numbers of the largest; NaN comes last."""
+    return np.argsort(-np.nan_to_num(spread), kind="stable")[:count]
+
+
+def knock_out(model: nn.Module, examples: Examples, index: np.ndarray, fabric: Fabric) -> np.ndarray:
+    """Return (examples, bins) what each bin of a gene's window adds to the prediction: how much is lost when it is closed."""
+    lost, progress = (
+        np.zeros((len(index), examples.sizes["bins"]), dtype=np.float32),
+        Progress(len(index), "examples with bins knocked out"),
+    )
+    sample, gene = np.divmod(index, len(examples.columns))
+    done = 0
+    model.eval()
+    for one in np.unique(sample):
+        rows = np.flatnonzero(sample == one)
+        for row, (opened, inputs) in zip(rows, examples.without_bins(int(one), gene[rows]), strict=True):
+            with torch.no_grad():
+                predicted = model(*fabric.to_device(inputs))[:, 0].cpu().numpy()
+            lost[row, opened] = predicted[0] - predicted[1:]
+            done += 1
+            progress.step(done)
+    return lost
+
+
+def places(axes: str, examples: Examples, index: np.ndarray, outputs: np.ndarray) -> tuple[list[str], list[str]]:
+    """Return the row and the column id of each example ("" where an example on genes spans the rows)."""
     if axes == "samples×genes":
         row, column = np.divmod(index, len(examples.columns))
         return [examples.rows[i] for i in row], [examples.columns[i] for i in column]
     if axes == "samples":
-        return [examples.rows[i] for i in index], [""] * len(index)
+        return [examples.rows[i] for i in index], [examples.columns[i] for i in outputs]
     return [""] * len(index), [examples.columns[i] for i in index]
 
 
@@ -73,6 +114,7 @@ def parse_args() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", type=Path, required=True, help="what train.py wrote")
+    parser.add_argument("--prepared", type=Path, required=True, help="what prepare.py wrote for its fold")
     parser.add_argument("--genes", type=int, default=500, help="explain the pairs of so many genes, the most variable ones")
     parser.add_argument("--families-dir", type=Path, help="another folder of families (tests)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto takes a GPU if there is one")

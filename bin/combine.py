@@ -2,17 +2,16 @@
 """Put one family's predictions of all folds and seeds side by side: fold files → <family>.h5 and a table of its test cells."""
 
 import argparse
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from exprcast.cli import InputError, log, run, whole_file, write_task
-from exprcast.dataset import TEST, open_hdf5
+from exprcast.cell_table import MOST_ROWS, write_cells
+from exprcast.cli import InputError, run, whole_file, write_task
+from exprcast.dataset import open_hdf5
 from exprcast.scoring import row_blocks
-from exprcast.tables import write_table
 
 FORMAT, FORMAT_VERSION = "exprcast-predictions", 2
 NOT_A_BASELINE = {"rows", "columns", "observed", "role", "training_mean"}
@@ -31,14 +30,9 @@ def combine(options: argparse.Namespace) -> None:
         check_complete(models, baselines, controls, folds, seeds)
         with whole_file(options.out) as temporary, h5py.File(temporary, "w") as out:
             write_combined(out, models, baselines, controls, folds, seeds)
-            cells = int(sum((out["role"][i] == TEST).sum() for i in range(len(folds))))
-        with h5py.File(options.out) as out:
-            log.info(f"{len(folds)} folds, {len(seeds)} seeds, {cells:,} test cells")
-            table = options.table_out if cells <= options.table_rows else None
-            if options.table_out and not table:
-                log.info(f"no table of more than {options.table_rows:,} rows is written; {options.out.name} holds all")
-            if table:
-                write_table(table, ["row", "column", "fold", "observed", "model", *out["baselines"]], test_cells(out))
+        if options.table_out:
+            with h5py.File(options.out) as out:
+                write_cells(options.table_out, out, options.table_rows)
 
 
 def kinds(files: list[h5py.File]) -> list[str]:
@@ -101,18 +95,6 @@ def create_matrices(out: h5py.File, name: str, shape: tuple[int, ...], dtype: st
     return out.create_dataset(name, shape=shape, dtype=dtype, chunks=(*[1] * len(outer), block, columns), **PACKED)
 
 
-def test_cells(out: h5py.File) -> Iterator[list[object]]:
-    """Yield one row a test cell: ids, fold, observed, the mean prediction over seeds, and each baseline's."""
-    row_ids, columns = (out[name].asstr()[:] for name in ("rows", "columns"))
-    for i, fold in enumerate(out["folds"][:]):
-        for rows in row_blocks(out):
-            observed, model = out["observed"][rows], out["predicted"][i, :, rows].mean(axis=0)
-            others = [out[f"baselines/{name}"][i, rows] for name in out["baselines"]]
-            for row, column in zip(*np.nonzero(out["role"][i, rows] == TEST), strict=True):
-                values = (matrix[row, column] for matrix in (observed, model, *others))
-                yield [row_ids[rows.start + row], columns[column], fold, *values]
-
-
 def parse_args() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -123,7 +105,7 @@ def parse_args() -> argparse.ArgumentParser:
         required=True,
         help="what predict.py wrote: every fold with every seed, and every fold's baselines",
     )
-    parser.add_argument("--table-rows", type=int, default=2_000_000, help="no table with more rows than this")
+    parser.add_argument("--table-rows", type=int, default=MOST_ROWS, help="no table with more rows than this")
     parser.add_argument("--table-out", type=Path, help="TSV, one row a test cell")
     parser.add_argument("--out", type=Path, required=True, help="HDF5 of all predictions")
     return parser

@@ -12,11 +12,11 @@ import numpy as np
 
 from exprcast.baselines import baseline_names, load_baselines, predict_baseline
 from exprcast.checkpoint import load_checkpoint
-from exprcast.cli import InputError, Progress, run, whole_file, write_task
+from exprcast.cli import Progress, run, whole_file, write_task
 from exprcast.dataset import TEST, TRAIN, VALID, Dataset
-from exprcast.family import Examples, check_inputs, describe_methods, example_roles, load_family, make_config, place
-from exprcast.folds import train_rows
+from exprcast.family import Examples, describe_methods, place
 from exprcast.means import nan_mean, target_matrix
+from exprcast.prepared import Prepared
 from exprcast.training import make_deterministic, make_fabric
 from exprcast.training import predict as predict_examples
 
@@ -26,10 +26,10 @@ BLOCK = 65_536
 def predict(options: argparse.Namespace) -> None:
     """Predict validation and test examples; training rows stay NaN."""
     make_deterministic(options.threads)
-    dataset = Dataset(options.dataset)
-    matrices, family, facts, examples = predict_checkpoint(options, dataset) if options.checkpoint else predict_baselines(options, dataset)
+    prepared = Prepared(options.prepared, Dataset(options.dataset), options.families_dir)
+    matrices, facts, examples = (predict_checkpoint if options.checkpoint else predict_baselines)(options, prepared)
     with whole_file(options.out) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs.update({**facts, "axes": family.EXAMPLES, "unit": examples.unit, "of": what_predicts(options, facts)})
+        file.attrs.update({**facts, "axes": prepared.family.EXAMPLES, "unit": examples.unit, "of": what_predicts(options, facts)})
         for name, ids in (("rows", examples.rows), ("columns", examples.columns)):
             file.create_dataset(name, data=np.array(ids, dtype=object), dtype=h5py.string_dtype())
         for name, matrix in matrices.items():
@@ -46,41 +46,37 @@ def fits(final: dict, selection: dict | None) -> list[tuple[dict, bool, list[int
     return [(final, False, [VALID, TEST])] if selection is None else [(selection, False, [VALID]), (final, True, [TEST])]
 
 
-def predict_checkpoint(options: argparse.Namespace, dataset: Dataset) -> tuple[dict[str, np.ndarray], ModuleType, dict, Examples]:
-    """Return the network's matrix, its family, facts for the file, and the examples."""
+def predict_checkpoint(options: argparse.Namespace, prepared: Prepared) -> tuple[dict[str, np.ndarray], dict, Examples]:
+    """Return the network's matrix, facts for the file, and the examples."""
     content = load_checkpoint(options.checkpoint)
-    family = load_family(content["family"], options.families_dir)
-    check_inputs(family, dataset)
-    config, fabric = family.Config(**content["config"]), make_fabric(options.device, options.precision)
-    roles, matrices = example_roles(family, dataset, content["fold"]), {}
-    for fitted, _, held_out in fits(content, content["selection"]):
-        examples = family.examples(dataset, config, fitted["state"])
-        compare_ids(content, examples, options)
+    family, config, fabric = prepared.family, prepared.config, make_fabric(options.device, options.precision)
+    prepared.refuse_other_checkpoint(options.checkpoint, content)
+    matrices: dict[str, np.ndarray] = {}
+    for fitted, with_valid, held_out in fits(content, content["selection"]):
+        examples = prepared.examples(with_valid)
         model = family.Model(config, fitted["sizes"])
         model.load_state_dict(fitted["weights"])
         network = partial(predict_examples, fabric.setup(model), examples, batch_size=4096, fabric=fabric)
-        fill(matrices, {"model": lambda index, network=network: network(index).numpy()}, family, examples, np.isin(roles, held_out))
+        fill(
+            matrices, {"model": lambda index, network=network: network(index).numpy()}, family, examples, np.isin(prepared.roles, held_out)
+        )
     facts = {key: content[key] for key in ("family", "preset", "fold", "seed", "trained_seed", "status", "control", "code")}
-    facts["refit"] = content["selection"] is not None
-    facts["methods"] = describe_methods(family, config, facts["refit"])
-    return matrices, family, facts, examples
+    facts["refit"] = prepared.refit
+    facts["methods"] = describe_methods(family, config, prepared.refit)
+    return matrices, facts, examples
 
 
-def predict_baselines(options: argparse.Namespace, dataset: Dataset) -> tuple[dict[str, np.ndarray], ModuleType, dict, Examples]:
+def predict_baselines(options: argparse.Namespace, prepared: Prepared) -> tuple[dict[str, np.ndarray], dict, Examples]:
     """Return the same for every fitted baseline, and what predictions are judged by."""
     final, selection, facts = load_baselines(options.baselines)
-    family = load_family(str(facts["family"]), options.families_dir)
-    check_inputs(family, dataset)
-    config = make_config(family, str(facts["preset"]), json.loads(str(facts["config"])))
-    fold, refit = int(facts["fold"]), selection is not None
-    roles, matrices = example_roles(family, dataset, fold), {}
+    prepared.refuse_other(options.baselines, facts | {"config": json.loads(str(facts["config"]))})
+    family, matrices = prepared.family, {}
     for fitted, with_valid, held_out in fits(final, selection):
-        examples = family.examples(dataset, config, family.prepare(dataset, train_rows(dataset, fold, with_valid), config))
-        names = baseline_names(family.EXAMPLES)
-        parts = {name: partial(predict_baseline, family, examples, fitted, name) for name in names}
-        fill(matrices, parts, family, examples, np.isin(roles, held_out))
-    facts = {"family": facts["family"], "preset": facts["preset"], "fold": fold, "code": facts["code"], "refit": refit}
-    return matrices | truth(family, examples, roles, refit), family, facts, examples
+        examples = prepared.examples(with_valid)
+        parts = {name: partial(predict_baseline, family, examples, fitted, name) for name in baseline_names(family.EXAMPLES)}
+        fill(matrices, parts, family, examples, np.isin(prepared.roles, held_out))
+    facts = {key: facts[key] for key in ("family", "preset", "fold", "code", "refit")}
+    return matrices | truth(family, examples, prepared.roles, prepared.refit), facts, examples
 
 
 def truth(family: ModuleType, examples: Examples, roles: np.ndarray, refit: bool) -> dict[str, np.ndarray]:
@@ -104,15 +100,6 @@ def training_mean(axes: str, observed: np.ndarray, fitted: np.ndarray) -> np.nda
     return np.expand_dims(means, axis).astype(np.float32)
 
 
-def compare_ids(content: dict, examples: Examples, options: argparse.Namespace) -> None:
-    """Refuse a checkpoint trained on other genes or labels than the dataset has."""
-    if content["columns"] != examples.columns:
-        differing = len(set(content["columns"]) ^ set(examples.columns))
-        raise InputError(
-            f"{options.checkpoint.name} was trained on {len(content['columns'])} outputs, {options.dataset.name} has {len(examples.columns)}; {differing} ids differ"
-        )
-
-
 def fill(matrices: dict[str, np.ndarray], parts: dict, family: ModuleType, examples: Examples, held_out: np.ndarray) -> None:
     """Write the predictions of the examples that are held out (examples,) into {name: (rows, columns) float32}, NaN elsewhere."""
     for name in parts.keys() - matrices:
@@ -132,6 +119,7 @@ def parse_args() -> argparse.ArgumentParser:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--checkpoint", type=Path, help="what train.py wrote")
     source.add_argument("--baselines", type=Path, help="what fit_baselines.py wrote")
+    parser.add_argument("--prepared", type=Path, required=True, help="what prepare.py wrote for that fold")
     parser.add_argument("--families-dir", type=Path, help="another folder of families (tests)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto takes a GPU if there is one")
     parser.add_argument(

@@ -26,7 +26,7 @@ from exprcast.results import (
     read_shares,
     read_tasks,
 )
-from exprcast.score_sections import genes_section, observed_section, scores_section
+from exprcast.score_sections import ensemble_section, genes_section, observed_section, scores_section
 from exprcast.score_tables import Scores, read_genes, read_leakage, read_samples, read_scores
 from exprcast.scoring import MODEL
 from exprcast.sections import (
@@ -39,7 +39,7 @@ from exprcast.sections import (
     run_section,
 )
 from exprcast.tables import refuse_duplicates
-from exprcast.verdict import make_verdict
+from exprcast.verdict import admission_warning, make_verdict
 
 OF_MODELS = ("scores", "samples", "genes", "leakage", "predictions")
 
@@ -116,6 +116,7 @@ def judge_models(
     r_samples = {family: dict(zip(one.gene, one.r[MODEL].tolist(), strict=True)) for family, one in genes.items()}
     sections = [
         scores_section(families, scores, leakage),
+        *(ensemble_section(p, scores, leakage) for p in families if p.weights),
         observed_section(families, scores, read_samples(options.samples), leakage),
         genes_section(families, genes),
         *([locus_section(read_loci(dataset, shares, families, r_samples))] if dataset and shares else []),
@@ -125,8 +126,10 @@ def judge_models(
         leakage_section(leakage, max(len(predictions.folds) for predictions in families)),
     ]
     first = families[0]
-    subtitle = f"{', '.join(f'{p.family}:{p.preset}' for p in families)} on {len(first.rows):,} × {len(first.columns):,} values of {first.unit}, {len(first.folds)} folds"
+    subtitle = f"{', '.join(p.title for p in families)} on {len(first.rows):,} × {len(first.columns):,} values of {first.unit}, {len(first.folds)} folds"
     verdicts = [make_verdict(scores, predictions, leakage) for predictions in families]
+    admitted = admission_warning(dataset.misaligned if dataset else "")
+    verdicts = [verdict._replace(warnings=[*admitted, *verdict.warnings]) for verdict in verdicts]
     log.info("; ".join(f"{p.family} {verdict.kind}" for p, verdict in zip(families, verdicts, strict=True)))
     return subtitle, verdicts, sections
 

@@ -1,11 +1,9 @@
 #!/usr/bin/env python3
-"""Train one family on one fold with one seed: dataset.h5 → a checkpoint and its learning curve."""
+"""Train one family on one fold with one seed: dataset.h5 and what was prepared of it → a checkpoint and its learning curve."""
 
 import argparse
-import json
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -14,84 +12,77 @@ from exprcast.checkpoint import FITTED, save_checkpoint
 from exprcast.cli import InputError, log, run, write_task
 from exprcast.controls import SHUFFLED, ShuffledExamples
 from exprcast.dataset import TRAIN, VALID, Dataset
-from exprcast.family import Examples, check_inputs, example_roles, load_family, make_config, make_model
-from exprcast.folds import train_rows
+from exprcast.family import Examples, make_model
 from exprcast.means import fit_mean, predict_mean
+from exprcast.prepared import Prepared
 from exprcast.tables import write_table
-from exprcast.training import RESTARTS, Fit, Settings, Training, fit, make_deterministic, make_fabric, refit
+from exprcast.training import RESTARTS, Fit, Training, fit, make_deterministic, make_fabric, refit
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 
-class Fold(NamedTuple):
-    """One family on one fold."""
+class Run(NamedTuple):
+    """One family on one fold, and how its network is trained."""
 
-    family: ModuleType
-    dataset: Dataset
-    config: Settings
-    roles: np.ndarray  # (examples,)
+    prepared: Prepared
     options: argparse.Namespace
     fabric: "Fabric"
 
 
 def train(options: argparse.Namespace) -> None:
-    """Fit the network, once more with --refit, and write what PREDICT needs."""
+    """Fit the network, once more where the fold was prepared for that, and write what PREDICT needs."""
     make_deterministic(options.threads)
     fabric = make_fabric(options.device, options.precision)
-    family, dataset = load_family(options.family, options.families_dir), Dataset(options.dataset)
-    check_inputs(family, dataset)
-    if not 0 <= options.fold < dataset.n_folds:
-        raise InputError(f"--fold {options.fold}: {options.dataset.name} has folds 0 to {dataset.n_folds - 1}")
-    config = make_config(family, options.preset, json.loads(options.config))
-    fold = Fold(family, dataset, config, example_roles(family, dataset, options.fold), options, fabric)
-    result, content = choose(fold)
+    prepared = Prepared(options.prepared, Dataset(options.dataset), options.families_dir)
+    job = Run(prepared, options, fabric)
+    result, content = choose(job)
     selection = None
-    if options.refit:
+    if prepared.refit:
         selection = {key: content[key] for key in FITTED}
-        content |= train_again(fold, result)
+        content |= train_again(job, result)
     save_checkpoint(
-        options.out, config, family=options.family, preset=options.preset, fold=options.fold, seed=options.seed, trained_seed=result.seed,
-        status=result.status, control=options.control, code=options.code, selection=selection, **content,
+        options.out, prepared.config, family=prepared.name, preset=prepared.preset, fold=prepared.fold, seed=options.seed,
+        trained_seed=result.seed, status=result.status, control=options.control, code=options.code, selection=selection, **content,
     )  # fmt: skip
     columns = ["epoch", "seed", "train_loss", "valid_loss", "spread", "silent"]
     write_table(options.history_out, columns, ([row[column] for column in columns] for row in result.history))
 
 
-def choose(fold: Fold) -> tuple[Fit, dict[str, object]]:
+def choose(job: Run) -> tuple[Fit, dict[str, object]]:
     """Train on training examples; validation says when to stop. Return how that went, and what a checkpoint holds of it."""
-    options = fold.options
-    state, examples = read_examples(fold, with_valid=False)
-    train, valid = (with_target(examples, np.flatnonzero(fold.roles == role)) for role in (TRAIN, VALID))
+    prepared, options = job.prepared, job.options
+    family, examples = prepared.family, read_examples(job, with_valid=False)
+    train, valid = (with_target(examples, np.flatnonzero(prepared.roles == role)) for role in (TRAIN, VALID))
     for part, name in ((train, "training"), (valid, "validation")):
         if not len(part):
-            raise InputError(f"{options.family} fold {options.fold}: no {name} example has a measured {fold.family.TARGET}")
-    log.info(f"{options.family}:{options.preset} fold {options.fold}: {len(train):,} examples to train on, {len(valid):,} to validate")
+            raise InputError(f"{prepared.name} fold {prepared.fold}: no {name} example has a measured {family.TARGET}")
+    log.info(f"{prepared.name}:{prepared.preset} fold {prepared.fold}: {len(train):,} examples to train on, {len(valid):,} to validate")
     restarts = 0 if options.control else RESTARTS  # a control should predict the mean
-    offset = known_means(fold.family.EXAMPLES, examples, train, valid)
-    network = partial(make_model, fold.family, fold.config, examples, train)
-    result = fit(network, examples, train, valid, fold.config, options.seed, fold.fabric, restarts, offset)
+    offset = known_means(family.EXAMPLES, examples, train, valid)
+    network = partial(make_model, family, prepared.config, examples, train)
+    result = fit(network, examples, train, valid, prepared.config, options.seed, job.fabric, restarts, offset)
     ids = {"rows": examples.rows, "columns": examples.columns, "unit": examples.unit}
-    return result, {**ids, "sizes": examples.sizes, "state": state, "weights": result.weights}
+    return result, {**ids, "sizes": examples.sizes, "state": prepared.state(with_valid=False), "weights": result.weights}
 
 
-def train_again(fold: Fold, result: Fit) -> dict[str, object]:
+def train_again(job: Run, result: Fit) -> dict[str, object]:
     """Train on training and validation examples together, with the seed and for the epochs that were chosen; return sizes, state and weights."""
-    state, examples = read_examples(fold, with_valid=True)
-    train = with_target(examples, np.flatnonzero(fold.roles <= VALID))
+    prepared, examples = job.prepared, read_examples(job, with_valid=True)
+    train = with_target(examples, np.flatnonzero(prepared.roles <= VALID))
     log.info(f"trained again on {len(train):,} examples, those of validation among them, for {result.epochs} epochs")
-    network = partial(make_model, fold.family, fold.config, examples, train)
-    weights = refit(Training(network, examples, train, fold.config, result.seed, fold.fabric), result.epochs)
-    return {"sizes": examples.sizes, "state": state, "weights": weights}
+    network = partial(make_model, prepared.family, prepared.config, examples, train)
+    weights = refit(Training(network, examples, train, prepared.config, result.seed, job.fabric), result.epochs)
+    return {"sizes": examples.sizes, "state": prepared.state(with_valid=True), "weights": weights}
 
 
-def read_examples(fold: Fold, with_valid: bool) -> tuple[dict[str, object], Examples]:
-    """Return the state of the family that training rows (and validation rows) give, and the examples read with it."""
-    state = fold.family.prepare(fold.dataset, train_rows(fold.dataset, fold.options.fold, with_valid), fold.config)
-    examples = fold.family.examples(fold.dataset, fold.config, state)
-    if fold.options.control == SHUFFLED:
-        examples = ShuffledExamples(fold.family.EXAMPLES, examples, fold.roles, fold.options.seed)
-    return state, examples
+def read_examples(job: Run, with_valid: bool) -> Examples:
+    """Return the examples as training rows (and validation rows) prepared them, their labels shuffled for a control."""
+    prepared, options = job.prepared, job.options
+    examples = prepared.examples(with_valid)
+    if options.control == SHUFFLED:
+        return ShuffledExamples(prepared.family.EXAMPLES, examples, prepared.roles, options.seed)
+    return examples
 
 
 def known_means(axes: str, examples: object, train: np.ndarray, valid: np.ndarray) -> np.ndarray:
@@ -108,17 +99,11 @@ def with_target(examples: object, index: np.ndarray) -> np.ndarray:
 def parse_args() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--family", required=True, help="name of a file in exprcast/families")
-    parser.add_argument("--preset", default="default", help="named hyper-parameters of the family")
-    parser.add_argument("--config", default="{}", help="JSON: single hyper-parameters")
+    parser.add_argument("--prepared", type=Path, required=True, help="what prepare.py wrote: says family, preset and fold")
     parser.add_argument("--families-dir", type=Path, help="another folder of families (tests)")
-    parser.add_argument("--fold", type=int, required=True, help="number of the fold, from 0")
     parser.add_argument("--seed", type=int, default=1, help="seed of weights, batches and dropout")
     parser.add_argument(
         "--control", choices=("", SHUFFLED), default="", help="train on shuffled labels: what a model scores that knows nothing"
-    )
-    parser.add_argument(
-        "--refit", action="store_true", help="train once more on training and validation together, for as many epochs as were best"
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto takes a GPU if there is one")
     parser.add_argument(

@@ -32,6 +32,37 @@ process COMBINE {
     """
 }
 
+// Average all families and simple rules, with weights learned on validation samples.
+process ENSEMBLE {
+    label 'table'
+
+    input:
+    path predictions, stageAs: 'predictions/*'
+    path dataset
+    val code
+
+    output:
+    path 'ensemble.h5', emit: h5
+    path 'ensemble.tsv.gz', emit: table, optional: true // not for millions of rows
+    path 'task.json', topic: tasks
+
+    script:
+    """
+    ensemble.py \\
+        --predictions ${predictions} \\
+        --dataset ${dataset} \\
+        --code ${code} \\
+        --task-out task.json \\
+        --table-out ensemble.tsv.gz \\
+        --out ensemble.h5
+    """
+
+    stub:
+    """
+    touch ensemble.h5 ensemble.tsv.gz task.json
+    """
+}
+
 // Score every family beside its baselines.
 process EVALUATE {
     label 'table'
@@ -159,12 +190,14 @@ workflow EVALUATION {
     nearest     // nearest.tsv: what in training is most similar to each sample or gene that is tested
     shown       // {histories, attributions, peak_stats, read_stats, expression_stats, cohort}: what else the report shows, each a channel of files
     parameters  // {folds: 5, …}
+    ensemble    // true: predict also by the weighted mean of all
     seed        // of the bootstrap
 
     main:
     gathered = predictions.groupTuple().map { family, files -> [family, files.toSorted { file -> file.name }] }
     combined = COMBINE(gathered, codeFingerprint(['combine.py']))
-    families = sortedFiles(combined.h5)
+    averaged = ENSEMBLE(sortedFiles(combined.h5).filter { files -> files && ensemble }, dataset, codeFingerprint(['ensemble.py']))
+    families = sortedFiles(combined.h5.mix(averaged.h5))
     scored = EVALUATE(families.filter { files -> files }, dataset, nearest, seed, codeFingerprint(['evaluate.py']))
     page = REPORT(
         scored.scores.combine(scored.samples).combine(scored.genes).combine(leakage).ifEmpty([]),
@@ -182,7 +215,7 @@ workflow EVALUATION {
     )
     CHECK_TRAINED(families.filter { files -> files }, page, codeFingerprint(['check_trained.py']))
     report = page.mix(channel.empty())
-    matrices = combined.h5.mix(combined.table)
+    matrices = combined.h5.mix(combined.table, averaged.h5, averaged.table)
     scores = scored.scores.mix(scored.genes) // a queue, as its end without an item breaks publishing on 25.04
     tables = scored.samples.mix(leakage, nearest)
 

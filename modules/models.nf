@@ -1,18 +1,52 @@
-// Models: family × fold × seed, trained, fitted, predicted, explained.
+// Models: family × fold × seed, prepared, trained, fitted, predicted, explained.
 
 include { codeFingerprint } from './code'
 
-// Train one family on one fold with one seed: dataset in, checkpoint and learning curve out.
+// What a family learns from training rows before any weights, and the arrays that its examples read: once a fold.
+process PREPARE {
+    tag "${family} fold ${fold}"
+    label 'torch'
+
+    input:
+    tuple val(family), val(preset), val(fold), val(code)
+    path dataset
+    val refit // prepare also for a second fit, on training and validation together
+
+    output:
+    tuple val(family), val(preset), val(fold), path("${family}.fold${fold}.prepared"), emit: prepared
+    path 'task.json', topic: tasks
+
+    script:
+    """
+    prepare.py \\
+        --family ${family} \\
+        --preset ${preset} \\
+        --fold ${fold} \\
+        ${refit ? '--refit' : ''} \\
+        --threads ${task.cpus} \\
+        --dataset ${dataset} \\
+        --code ${code} \\
+        --task-out task.json \\
+        --out ${family}.fold${fold}.prepared
+    """
+
+    stub:
+    """
+    mkdir ${family}.fold${fold}.prepared
+    touch task.json
+    """
+}
+
+// Train one family on one fold with one seed: dataset and what was prepared of it in, checkpoint and learning curve out.
 process TRAIN {
     tag "${stem}"
     label 'torch'
     label 'gpu'
 
     input:
-    tuple val(stem), val(family), val(preset), val(fold), val(seed), val(control), val(code)
+    tuple val(stem), val(family), val(preset), val(fold), path(prepared), val(seed), val(control), val(code)
     path dataset
     tuple val(device), val(precision)
-    val refit
 
     output:
     tuple val(family), val(preset), val(fold), val(seed), val(control), path("${stem}.pt"), emit: checkpoint
@@ -22,12 +56,9 @@ process TRAIN {
     script:
     """
     train.py \\
-        --family ${family} \\
-        --preset ${preset} \\
-        --fold ${fold} \\
+        --prepared ${prepared} \\
         --seed ${seed} \\
         --control '${control}' \\
-        ${refit ? '--refit' : ''} \\
         --device ${device} \\
         --precision ${precision} \\
         --threads ${task.cpus} \\
@@ -50,21 +81,17 @@ process FIT_BASELINES {
     label 'torch'
 
     input:
-    tuple val(family), val(preset), val(fold), val(code)
+    tuple val(family), val(fold), path(prepared), val(code)
     path dataset
-    val refit // fit once more, on training and validation together
 
     output:
-    tuple val(family), path("${family}.fold${fold}.baselines.h5"), emit: baselines
+    tuple val(family), val(fold), path("${family}.fold${fold}.baselines.h5"), emit: baselines
     path 'task.json', topic: tasks
 
     script:
     """
     fit_baselines.py \\
-        --family ${family} \\
-        --preset ${preset} \\
-        --fold ${fold} \\
-        ${refit ? '--refit' : ''} \\
+        --prepared ${prepared} \\
         --threads ${task.cpus} \\
         --dataset ${dataset} \\
         --code ${code} \\
@@ -85,7 +112,7 @@ process PREDICT {
     label 'gpu'
 
     input:
-    tuple val(family), val(kind), path(fitted), val(code) // kind: checkpoint or baselines
+    tuple val(family), val(kind), path(fitted), path(prepared), val(code) // kind: checkpoint or baselines
     path dataset
     tuple val(device), val(precision)
 
@@ -97,6 +124,7 @@ process PREDICT {
     """
     predict.py \\
         --${kind} ${fitted} \\
+        --prepared ${prepared} \\
         --device ${device} \\
         --precision ${precision} \\
         --threads ${task.cpus} \\
@@ -119,7 +147,7 @@ process ATTRIBUTE {
     label 'gpu'
 
     input:
-    tuple val(genes), path(checkpoint), val(code)
+    tuple val(genes), path(checkpoint), path(prepared), val(code)
     path dataset
     val device
 
@@ -131,6 +159,7 @@ process ATTRIBUTE {
     """
     attribute.py \\
         --checkpoint ${checkpoint} \\
+        --prepared ${prepared} \\
         --genes ${genes} \\
         --device ${device} \\
         --threads ${task.cpus} \\
@@ -157,18 +186,21 @@ workflow MODELS {
     arithmetic = [options.device, options.precision]
     seeds = (0..<options.seeds).collect { number -> seed + number }
     fits = folds.combine(channel.fromList(options.families)) // [0, atac_cis, default]
-    controls = fits.combine(channel.fromList(options.shuffled_control ? [[seed, 'shuffled']] : []))
-    runs = fits.combine(channel.fromList(seeds)).map { run -> run + '' }.mix(controls) // [0, atac_cis, default, 1, ''], the last: no control
-    trained = TRAIN(runs.map { fold, family, preset, number, control -> [stemOf(family, fold, number, control), family, preset, fold, number, control, codeOf('train.py', family)] }, dataset, arithmetic, options.refit)
-    fitted = FIT_BASELINES(fits.map { fold, family, preset -> [family, preset, fold, codeOf('fit_baselines.py', family)] }, dataset, options.refit)
+    prepared = PREPARE(fits.map { fold, family, preset -> [family, preset, fold, codeOf('prepare.py', family)] }, dataset, options.refit).prepared
+    folders = prepared.map { family, _preset, fold, folder -> [family, fold, folder] } // [atac_cis, 0, atac_cis.fold0.prepared]
+    controls = prepared.combine(channel.fromList(options.shuffled_control ? [[seed, 'shuffled']] : []))
+    runs = prepared.combine(channel.fromList(seeds)).map { run -> run + '' }.mix(controls) // [atac_cis, default, 0, atac_cis.fold0.prepared, 1, ''], the last: no control
+    trained = TRAIN(runs.map { run -> [stemOf(run[0], run[2], run[4], run[5])] + run + codeOf('train.py', run[0]) }, dataset, arithmetic)
+    fitted = FIT_BASELINES(folders.map { family, fold, folder -> [family, fold, folder, codeOf('fit_baselines.py', family)] }, dataset)
     networks = trained.checkpoint // [atac_cis, default, 0, 1, '', atac_cis.fold0.seed1.pt]
     checkpoints = networks.filter { _family, _preset, _fold, _seed, control, _checkpoint -> !control }
     index = checkpoints.map { family, preset, fold, number, _control, path -> [family, preset, fold, number, path.name].join(',') }
         .collectFile(name: 'checkpoints.csv', seed: 'family,preset,fold,seed,checkpoint', newLine: true, sort: true)
-    predictors = networks.map { row -> [row[0], 'checkpoint', row[5]] }.mix(fitted.baselines.map { family, baselines -> [family, 'baselines', baselines] })
-    predictions = PREDICT(predictors.map { family, kind, file -> [family, kind, file, codeOf('predict.py', family)] }, dataset, arithmetic).predictions
-    explained = checkpoints.filter { options.attribution_genes > 0 }.map { row -> [options.attribution_genes, row[5], codeOf('attribute.py', row[0])] }
-    attributions = ATTRIBUTE(explained, dataset, options.device).attribution
+    predictors = networks.map { row -> [row[0], row[2], 'checkpoint', row[5]] }.mix(fitted.baselines.map { family, fold, file -> [family, fold, 'baselines', file] })
+    predicting = predictors.combine(folders, by: [0, 1]) // [atac_cis, 0, checkpoint, atac_cis.fold0.seed1.pt, atac_cis.fold0.prepared]
+    predictions = PREDICT(predicting.map { family, _fold, kind, file, folder -> [family, kind, file, folder, codeOf('predict.py', family)] }, dataset, arithmetic).predictions
+    explained = checkpoints.filter { options.attribution_genes > 0 }.map { row -> [row[0], row[2], row[5]] }.combine(folders, by: [0, 1])
+    attributions = ATTRIBUTE(explained.map { family, _fold, file, folder -> [options.attribution_genes, file, folder, codeOf('attribute.py', family)] }, dataset, options.device).attribution
     histories = trained.history.filter { path -> !path.name.contains('.shuffled.') }
     files = checkpoints.map { row -> row[5] }.mix(index)
 

@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from exprcast.accessibility import choose_tss, encode, extract_windows, log_signal, normalise, quantile_reference, sample_codes
+from exprcast.accessibility import choose_tss, encode, log_signal, normalise, quantile_reference, read_windows, sample_codes
 from exprcast.dataset import Dataset
 from tiny import tiny_dataset
 
@@ -30,12 +30,17 @@ def with_bins(tmp_path, bins, signal, strand=("+", "-"), tss=(50_100, 50_100)):
     return Dataset(path)
 
 
+def windows_of(dataset, reference, flank_bp, bin_bp):
+    """Return (samples, genes, bins)."""
+    return np.stack(list(read_windows(dataset, np.arange(8), dataset.array("tss/position"), reference, flank_bp, bin_bp)))
+
+
 def test_minus_gene_equals_its_mirrored_plus_twin(tmp_path):
     tss_bin = 50_100 // 200
     plus = with_bins(tmp_path, [tss_bin - 7, tss_bin, tss_bin + 3], [1, 2, 3])
-    first = extract_windows(plus, plus.array("tss/position"), FLAT, 2_000, 200)[0, 0]
+    first = windows_of(plus, FLAT, 2_000, 200)[0, 0]
     mirrored = with_bins(tmp_path, [tss_bin - 3, tss_bin, tss_bin + 7], [3, 2, 1])
-    second = extract_windows(mirrored, mirrored.array("tss/position"), FLAT, 2_000, 200)[0, 1]
+    second = windows_of(mirrored, FLAT, 2_000, 200)[0, 1]
     assert first.tolist() == second.tolist()
     assert np.flatnonzero(first).tolist() == [3, 10, 13], "upstream first, the TSS opens the second half"
 
@@ -43,7 +48,7 @@ def test_minus_gene_equals_its_mirrored_plus_twin(tmp_path):
 def test_window_stops_at_the_chromosome_end(tmp_path):
     last = 400_000 // 200 - 1
     dataset = with_bins(tmp_path, [0, last, last + 1], [9, 9, 9], tss=(399_900, 100))
-    windows = extract_windows(dataset, dataset.array("tss/position"), FLAT, 1_000, 200)
+    windows = windows_of(dataset, FLAT, 1_000, 200)
     assert np.flatnonzero(windows[0, 0]).tolist() == [5], "the first bin of chr2 is no neighbour of chr1's last"
     assert np.flatnonzero(windows[0, 1]).tolist() == [5]
     assert not windows[1:].any(), "the other samples are closed"
@@ -53,7 +58,7 @@ def test_wide_bins_hold_the_maximum(tmp_path):
     tss_bin = 50_100 // 200
     dataset = with_bins(tmp_path, [tss_bin, tss_bin + 4, tss_bin + 5], [1, 3, 7])
     reference = (np.array([1, 2, 3]), np.array([3.0, 2.0, 1.0], np.float32))
-    wide = extract_windows(dataset, dataset.array("tss/position"), reference, 2_000, 1_000)[0, 0]
+    wide = windows_of(dataset, reference, 2_000, 1_000)[0, 0]
     assert wide.tolist() == [0, 0, encode(np.array(2.0)), encode(np.array(3.0))]
 
 

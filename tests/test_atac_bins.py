@@ -18,7 +18,7 @@ from exprcast.folds import Rows
 from exprcast.means import fit_mean, predict_mean
 from exprcast.metrics import pearson
 from exprcast.training import fit, make_deterministic, make_fabric
-from tiny import run_script, tiny_dataset
+from tiny import read_examples, run_script, tiny_dataset
 
 sys.path.insert(0, str(Path(__file__).parent / "encode29"))
 
@@ -55,7 +55,7 @@ def all_rows(dataset):
 
 
 def read(dataset, settings, rows=None):
-    return atac_bins.examples(dataset, settings, atac_bins.prepare(dataset, rows or all_rows(dataset), settings))
+    return read_examples(atac_bins, dataset, settings, rows or all_rows(dataset))
 
 
 def test_the_bins_that_vary_most_over_training_samples_are_chosen(tmp_path):

@@ -2,6 +2,7 @@
 
 import tracemalloc
 from pathlib import Path
+from time import perf_counter
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,11 +14,10 @@ from sklearn.linear_model import Ridge
 from exprcast.baselines import fit_baselines, load_baselines, predict_baseline, save_baselines
 from exprcast.dataset import TEST, TRAIN, VALID, Dataset
 from exprcast.family import example_roles, load_family
-from exprcast.folds import train_rows
-from exprcast.means import fit_mean, nan_mean, predict_mean
+from exprcast.means import fit_mean, nan_mean, patterns, predict_mean
 from exprcast.neighbours import PENALTIES, fit_kernel, most_correlated, most_similar, profile_gram
 from exprcast.ridge import ALPHAS, fit_ridge
-from tiny import tiny_dataset
+from tiny import read_examples, tiny_dataset
 
 OF_HELD_OUT = {
     "row",
@@ -30,9 +30,19 @@ TOYS = Path(__file__).parent / "families"
 def fitted(name, tmp_path, hold_out="samples", folder=TOYS, **how):
     family, dataset = load_family(name, folder), Dataset(tiny_dataset(tmp_path / "d.h5", hold_out=hold_out, **how))
     config = family.Config()
-    examples = family.examples(dataset, config, family.prepare(dataset, train_rows(dataset, 0), config))
+    examples = read_examples(family, dataset, config)
     roles = example_roles(family, dataset, 0)
     return family, dataset, examples, roles, fit_baselines(family, examples, roles)
+
+
+def test_outputs_measured_in_the_same_members_are_one_part_however_many_members_there_are():
+    measured = np.ones((2_000_000, 3), dtype=bool)
+    measured[7, 1] = False
+    start = perf_counter()
+    first, second = patterns(measured)
+    assert perf_counter() - start < 5, "a key of so many columns took a minute"
+    assert len(first[0]) == 2_000_000 and first[1].tolist() == [0, 2]
+    assert np.setdiff1d(first[0], second[0]).tolist() == [7] and second[1].tolist() == [1]
 
 
 def test_mean_is_the_training_mean_of_each_gene(tmp_path):

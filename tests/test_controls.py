@@ -8,9 +8,8 @@ import pytest
 from exprcast.controls import ShuffledExamples
 from exprcast.dataset import TEST, TRAIN, VALID, Dataset
 from exprcast.family import example_roles, load_family
-from exprcast.folds import train_rows
 from exprcast.means import nan_mean, target_matrix
-from tiny import tiny_dataset
+from tiny import read_examples, tiny_dataset
 
 TOYS = Path(__file__).parent / "families"
 
@@ -18,7 +17,7 @@ TOYS = Path(__file__).parent / "families"
 def shuffled(tmp_path, name, hold_out, seed=1):
     family, dataset = load_family(name, TOYS), Dataset(tiny_dataset(tmp_path / f"{seed}.h5", hold_out=hold_out, samples=12, genes=30))
     config = family.Config()
-    examples = family.examples(dataset, config, family.prepare(dataset, train_rows(dataset, 0), config))
+    examples = read_examples(family, dataset, config)
     roles = example_roles(family, dataset, 0)
     return family, examples, roles, ShuffledExamples(family.EXAMPLES, examples, roles, seed)
 

@@ -1,5 +1,6 @@
 """The contract of family.py, held against every family in the project and three toys, one for each kind of example."""
 
+import json
 from functools import partial
 from pathlib import Path
 
@@ -15,9 +16,10 @@ from exprcast.dataset import TEST, TRAIN, UNUSED, VALID, Dataset
 from exprcast.family import AXES, check_inputs, describe_methods, example_roles, load_family, make_config, make_model
 from exprcast.folds import train_rows
 from exprcast.metrics import pearson
+from exprcast.prepared import STAGES, Prepared, map_array, packed
 from exprcast.training import fit, make_fabric
+from tiny import read_examples, tiny_dataset
 from tiny import run_script as run
-from tiny import tiny_dataset
 
 ROOT = Path(__file__).parent.parent
 TOYS = Path(__file__).parent / "families"
@@ -70,7 +72,7 @@ def test_weights_ignore_test_rows(name, folder, hold_out, tmp_path):
     other = Dataset(tiny_dataset(tmp_path / "changed/dataset.h5", hold_out=dataset.hold_out, change=permute))
     fits = []
     for one in (dataset, other):
-        examples = family.examples(one, config, family.prepare(one, train_rows(one, 0), config))
+        examples = read_examples(family, one, config)
         role = example_roles(family, one, 0)
         train, valid = (np.flatnonzero(role == part) for part in (TRAIN, VALID))
         make = partial(make_model, family, config, examples, train)
@@ -83,7 +85,7 @@ def test_weights_ignore_test_rows(name, folder, hold_out, tmp_path):
 @every_family
 def test_initialising_leaves_the_global_generator_alone(name, folder, tmp_path):
     family, dataset, config = load(name, folder, tmp_path)
-    examples = family.examples(dataset, config, family.prepare(dataset, train_rows(dataset, 0), config))
+    examples = read_examples(family, dataset, config)
     train = np.flatnonzero(example_roles(family, dataset, 0) == TRAIN)
     torch.manual_seed(1)
     family.Model(config, examples.sizes)
@@ -116,7 +118,7 @@ def test_the_methods_text_names_the_settings(name, folder):
 @every_family
 def test_same_prediction_at_any_batch_size(name, folder, tmp_path):
     family, dataset, config = load(name, folder, tmp_path)
-    examples = family.examples(dataset, config, family.prepare(dataset, train_rows(dataset, 0), config))
+    examples = read_examples(family, dataset, config)
     torch.manual_seed(0)
     model = make_model(family, config, examples, np.flatnonzero(example_roles(family, dataset, 0) == TRAIN)).eval()
     index = np.arange(min(8, len(examples)))
@@ -130,7 +132,7 @@ def test_same_prediction_at_any_batch_size(name, folder, tmp_path):
 @every_family
 def test_examples_fill_their_matrix(name, folder, tmp_path):
     family, dataset, config = load(name, folder, tmp_path)
-    examples = family.examples(dataset, config, family.prepare(dataset, train_rows(dataset, 0), config))
+    examples = read_examples(family, dataset, config)
     outputs = examples.targets(np.array([0])).shape[1]
     assert len(examples) * outputs == len(examples.rows) * len(examples.columns)
     assert len(example_roles(family, dataset, 0)) == len(examples)
@@ -150,26 +152,15 @@ def test_train_predict_attribute_combine_evaluate(name, folder, tmp_path):
     parts = []
     for fold in range(dataset.n_folds):
         stem = tmp_path / f"{name}.fold{fold}"
-        run(
-            "train.py",
-            "--family",
-            name,
-            *where,
-            *config,
-            "--fold",
-            fold,
-            *data,
-            "--history-out",
-            f"{stem}.history.tsv",
-            "--out",
-            f"{stem}.pt",
-        )
-        run("fit_baselines.py", "--family", name, *where, "--fold", fold, *data, "--out", f"{stem}.baselines.h5")
+        prepared = ["--prepared", f"{stem}.prepared", *where, *data]
+        run("prepare.py", "--family", name, *where, *config, "--fold", fold, *data, "--out", prepared[1])
+        run("train.py", *prepared, "--history-out", f"{stem}.history.tsv", "--out", f"{stem}.pt")
+        run("fit_baselines.py", *prepared, "--out", f"{stem}.baselines.h5")
         for option, source in (("--checkpoint", "pt"), ("--baselines", "baselines.h5")):
             parts.append(tmp_path / f"{fold}.{source}.predictions.h5")
-            run("predict.py", option, f"{stem}.{source}", *where, *data, "--out", parts[-1])
+            run("predict.py", option, f"{stem}.{source}", *prepared, "--out", parts[-1])
         if fold == 0:
-            run("attribute.py", "--checkpoint", f"{stem}.pt", *where, *data, "--out", tmp_path / "attributions.h5")
+            run("attribute.py", "--checkpoint", f"{stem}.pt", *prepared, "--out", tmp_path / "attributions.h5")
         if fold == 1:
             break
     run("combine.py", "--predictions", *parts, "--table-out", tmp_path / "cells.tsv.gz", "--out", tmp_path / "predictions.h5")
@@ -185,13 +176,14 @@ def test_train_predict_attribute_combine_evaluate(name, folder, tmp_path):
 
 
 def fit_and_predict(name, hold_out, folder, *more, change=None, control=()):
-    """Return {predictor: matrix} of fold 0 and the checkpoint, through the scripts; `more` goes to both that fit."""
+    """Return {predictor: matrix} of fold 0 and the checkpoint, through the scripts; `more` goes to what prepares."""
     folder.mkdir()
     dataset = tiny_dataset(folder / "dataset.h5", hold_out=hold_out, samples=12, genes=30, change=change)
     toy, files = ["--families-dir", TOYS, "--dataset", dataset], (folder / "a.pt", folder / "a.h5")
-    fold = ["--family", name, *toy, "--fold", 0, *more]
-    run("train.py", *fold, *control, "--history-out", folder / "history.tsv", "--out", files[0])
-    run("fit_baselines.py", *fold, "--out", files[1])
+    run("prepare.py", "--family", name, *toy, "--fold", 0, *more, "--out", folder / "prepared")
+    toy += ["--prepared", folder / "prepared"]
+    run("train.py", *toy, *control, "--history-out", folder / "history.tsv", "--out", files[0])
+    run("fit_baselines.py", *toy, "--out", files[1])
     matrices = {}
     for option, source in zip(("--checkpoint", "--baselines"), files, strict=True):
         run("predict.py", option, source, *toy, "--out", folder / f"{source.name}.predictions.h5")
@@ -218,7 +210,7 @@ def test_a_second_fit_predicts_the_test_part_and_the_first_one_validation(name, 
         assert twice["training_mean"][0] == pytest.approx(np.nanmean(joined, axis=0), abs=1e-5)
     if name == "toy_genes":
         assert second["weights"]["mean"] == pytest.approx(np.nanmean(joined, axis=1), abs=1e-5), "initialise() sees validation"
-        data = ["--families-dir", TOYS, "--dataset", tmp_path / "twice/dataset.h5"]
+        data = ["--families-dir", TOYS, "--dataset", tmp_path / "twice/dataset.h5", "--prepared", tmp_path / "twice/prepared"]
         run("attribute.py", "--checkpoint", tmp_path / "twice/a.pt", *data, "--out", tmp_path / "shares.h5")
         with h5py.File(tmp_path / "shares.h5") as file:
             assert file["predicted"][:] == pytest.approx(twice["model"][0][role[0] == TEST], abs=1e-5), "the second fit is explained"
@@ -239,6 +231,88 @@ def test_test_rows_change_nothing_in_a_second_fit(name, hold_out, tmp_path):
     tested = before["role"] == TEST
     assert np.array_equal(before["mean"], after["mean"], equal_nan=True) and not np.array_equal(before["observed"], after["observed"])
     assert not np.array_equal(before["ridge"][tested], after["ridge"][tested]), "other inputs, other predictions"
+
+
+@every_scheme
+def test_what_is_prepared_is_what_a_family_makes_in_memory(name, folder, hold_out, tmp_path):
+    """Both stages, the same bytes each time, mapped read-only; the fold's second fit looks at validation rows, too."""
+    family, dataset, config = load(name, folder, tmp_path, hold_out)
+    where = ["--families-dir", folder] if folder else []
+    for out in ("first", "again"):
+        run("prepare.py", "--family", name, *where, "--config", json.dumps(SMALL), "--fold", 1, "--refit", "--dataset", dataset.path, "--out", tmp_path / out)  # fmt: skip
+    files = sorted(path.relative_to(tmp_path / "first") for path in (tmp_path / "first").rglob("*.*"))
+    assert [path.name for path in files].count("prepared.pt") == 1
+    assert all((tmp_path / "first" / file).read_bytes() == (tmp_path / "again" / file).read_bytes() for file in files)
+    prepared = Prepared(tmp_path / "first", dataset, folder)
+    index = np.arange(4)
+    for with_valid in (False, True):
+        rows = train_rows(dataset, 1, with_valid)
+        state = family.prepare(dataset, rows, config)
+        assert packed(state) == packed(prepared.state(with_valid))
+        expected, mapped = read_examples(family, dataset, config, rows), prepared.examples(with_valid)
+        for what in ("inputs", "reference"):
+            for one, other in zip(getattr(expected, what)(index), getattr(mapped, what)(index), strict=True):
+                assert np.array_equal(one, other, equal_nan=True)
+        assert np.array_equal(expected.features(index), mapped.features(index))
+        for path in (tmp_path / "first" / STAGES[with_valid]).glob("*.npy"):
+            assert not map_array(path).flags.writeable
+    assert np.array_equal(prepared.roles, example_roles(family, dataset, 1))
+
+
+def test_what_was_prepared_for_something_else_is_refused(tmp_path):
+    fit_and_predict("toy_pairs", "samples", tmp_path / "once")
+    fit_and_predict("toy_pairs", "samples", tmp_path / "twice", "--refit")
+    fit_and_predict("toy_pairs", "samples", tmp_path / "other", change=lambda values, signal, halflife: values.__imul__(2))
+    shared = ["--families-dir", TOYS, "--dataset", tmp_path / "once/dataset.h5", "--out", tmp_path / "no.h5"]
+    prepared = ["--prepared", tmp_path / "once/prepared", *shared]
+    for option, file in (("--checkpoint", "a.pt"), ("--baselines", "a.h5")):
+        with pytest.raises(InputError, match=f"{file} was not fitted with prepared: refit differ; give what was prepared for it"):
+            run("predict.py", option, tmp_path / "twice" / file, *prepared)
+    for script in ("predict.py", "attribute.py"):
+        with pytest.raises(InputError, match="a.pt was trained with another state than prepared holds"):
+            run(script, "--checkpoint", tmp_path / "other/a.pt", *prepared)
+    run("prepare.py", "--family", "toy_pairs", "--preset", "short", "--fold", 1, *shared[:-1], tmp_path / "short")
+    with pytest.raises(InputError, match="a.pt was not fitted with short: preset, config, fold differ"):
+        run("predict.py", "--checkpoint", tmp_path / "once/a.pt", "--prepared", tmp_path / "short", *shared)
+    more = tiny_dataset(tmp_path / "more.h5", samples=12, genes=33)
+    with pytest.raises(InputError, match="prepared was not prepared from more.h5: samples, genes or folds differ; prepare it again"):
+        run(
+            "train.py",
+            *prepared[:2],
+            "--families-dir",
+            TOYS,
+            "--dataset",
+            more,
+            "--history-out",
+            tmp_path / "h.tsv",
+            "--out",
+            tmp_path / "a.pt",
+        )
+    with pytest.raises(InputError, match="--fold 9: dataset.h5 has folds 0 to 5"):
+        run("prepare.py", "--family", "toy_pairs", "--fold", 9, *shared)
+
+
+def test_damaged_preparation_is_named(tmp_path):
+    fit_and_predict("toy_pairs", "samples", tmp_path / "a")
+    command = [
+        "--checkpoint",
+        tmp_path / "a/a.pt",
+        "--families-dir",
+        TOYS,
+        "--dataset",
+        tmp_path / "a/dataset.h5",
+        "--out",
+        tmp_path / "no.h5",
+    ]
+    array = tmp_path / "a/prepared/train/signal.npy"
+    array.write_bytes(array.read_bytes()[:-100])
+    with pytest.raises(InputError, match="prepared/train: signal.npy cannot be read .*; prepare it again"):
+        run("predict.py", *command, "--prepared", tmp_path / "a/prepared")
+    (tmp_path / "a/prepared/prepared.pt").write_bytes(b"nothing")
+    with pytest.raises(InputError, match="prepared.pt: not a prepared fold that can be read safely"):
+        run("predict.py", *command, "--prepared", tmp_path / "a/prepared")
+    with pytest.raises(InputError, match="none/prepared.pt: no such file"):
+        run("predict.py", *command, "--prepared", tmp_path / "none")
 
 
 def test_the_control_is_fitted_again_like_the_model(tmp_path):

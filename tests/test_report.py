@@ -21,6 +21,7 @@ from exprcast.dataset import TEST, TRAIN, Dataset
 from exprcast.folds import combine_roles
 from exprcast.page import Picture, decimal, number
 from exprcast.tables import write_table
+from exprcast.verdict import admission_warning
 from tiny import tiny_dataset
 
 RULES = {"mean": "NA", "nearest": 0.1, "ridge": 0.55, "rule": 0.5}
@@ -456,7 +457,7 @@ def full_run(folder: Path, ids: list[str]) -> Namespace:
 def test_every_section_shows_what_it_was_given(tmp_path):
     page = make_page(full_run(tmp_path, ["S1", "S2"]))
     shown = (
-        "seed 1 best epoch 2 of 3, started again after a collapse",
+        "seed 1 lowest validation loss in epoch 2 of 3, started again after a collapse",
         "15,321",
         "3.12 %",
         "88.9 %",
@@ -674,7 +675,7 @@ def test_reads_what_combine_and_evaluate_write(tmp_path):
     rng, parts, more = (
         np.random.default_rng(0),
         [],
-        {"axes": "samples×genes", "unit": "log2(tpm + 1)", "family": "toy", "preset": "default", "methods": "", "code": ""},
+        {"axes": "samples×genes", "unit": "log2(tpm + 1)", "family": "toy", "preset": "default", "methods": "", "code": "", "refit": False},
     )
     for fold in range(dataset.n_folds):
         role = combine_roles(dataset.sample_role[fold], dataset.gene_role[fold], "samples")
@@ -745,3 +746,10 @@ def test_a_missing_file_is_one_line_and_exit_1(tmp_path):
 def test_numbers_as_a_reader_wants_them():
     assert [number(value, 2) for value in (0.714, 0.0171, -0.5, 1234.4, 3.0, np.nan)] == ["0.71", "0.017", "−0.50", "1,234", "3", "NA"]
     assert [decimal(value) for value in (0.0538, -0.9, 1.0, 0.00012, np.nan)] == ["0.054", "−0.900", "1.000", "0.000120", "NA"]
+
+
+def test_an_admission_of_misaligned_tables_is_said_first():
+    assert admission_warning("") == []
+    (warning,) = admission_warning("a.csv and b.csv: the columns are not the same genes in the same order")
+    assert "a.csv and b.csv" in warning
+    assert "no score here says anything about expression" in warning

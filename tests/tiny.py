@@ -1,4 +1,4 @@
-"""Tiny datasets for tests, written through the same functions as the real ones; and the scripts of bin/ run in this process."""
+"""Tiny datasets for tests, written through the same functions as the real ones; examples read from them; and the scripts of bin/ run in this process."""
 
 import argparse
 from importlib.util import module_from_spec, spec_from_file_location
@@ -8,8 +8,9 @@ from types import ModuleType
 import numpy as np
 
 from exprcast.cli import add_shared_options
-from exprcast.dataset import create_dataset, write_array
-from exprcast.folds import make_folds, promises
+from exprcast.dataset import Dataset, create_dataset, write_array
+from exprcast.family import Examples, extract_arrays
+from exprcast.folds import Rows, make_folds, promises, train_rows
 
 BIN = Path(__file__).parent.parent / "bin"
 CHROM_SIZES = {"chr1": 400_000, "chr2": 400_000, "chr3": 400_000}
@@ -80,6 +81,12 @@ def tiny_dataset(
         )
         write_array(file, "folds/gene_role", roles[1])
     return path
+
+
+def read_examples(family: ModuleType, dataset: Dataset, config: object, rows: Rows | None = None) -> Examples:
+    """Return a family's examples as PREPARE makes them of these rows (fold 0's training rows), in memory."""
+    state = family.prepare(dataset, rows or train_rows(dataset, 0), config)
+    return family.examples(dataset, config, state, extract_arrays(family, dataset, config, state))
 
 
 def load_script(name: str) -> ModuleType:

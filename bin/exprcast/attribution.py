@@ -16,6 +16,7 @@ from exprcast.cli import Progress
 from exprcast.family import Examples
 
 STEPS = 32
+MOST_EXAMPLES, MOST_NUMBERS = 256, 2**24  # at once: examples, and numbers along all their steps
 
 
 class Attribution(NamedTuple):
@@ -27,17 +28,17 @@ class Attribution(NamedTuple):
     completeness_error: np.ndarray  # (examples,) |sum of shares − (predicted − reference)|
 
 
-def integrated_gradients(
-    model: nn.Module, examples: Examples, index: np.ndarray, output: int, fabric: Fabric, batch_size: int = 256
-) -> Attribution:
-    """Return the shares of one output of these examples; the model's mode is put back as it was found."""
+def integrated_gradients(model: nn.Module, examples: Examples, index: np.ndarray, outputs: np.ndarray, fabric: Fabric) -> Attribution:
+    """Return the shares of one output of each of these examples; the model's mode is put back as it was found."""
     was_training = model.training
     model.eval()
     method, parts, progress = IntegratedGradients(model), [], Progress(len(index), "examples explained")
-    for start in range(0, len(index), batch_size):
-        part = index[start : start + batch_size]
-        parts.append(explain_batch(method, model, examples, part, output, fabric))
-        progress.step(start + len(part))
+    width = sum(x[0].numel() for x in examples.inputs(index[:1])) if len(index) else 1
+    size = int(np.clip(MOST_NUMBERS // (STEPS * width), 1, MOST_EXAMPLES))
+    for start in range(0, len(index), size):
+        part = slice(start, start + size)
+        parts.append(explain_batch(method, model, examples, index[part], outputs[part], fabric))
+        progress.step(start + len(index[part]))
     model.train(was_training)
     return Attribution(
         {name: np.concatenate([part.shares[name] for part in parts]) for name in examples.explained},
@@ -46,7 +47,7 @@ def integrated_gradients(
 
 
 def explain_batch(
-    method: IntegratedGradients, model: nn.Module, examples: Examples, index: np.ndarray, output: int, fabric: Fabric
+    method: IntegratedGradients, model: nn.Module, examples: Examples, index: np.ndarray, outputs: np.ndarray, fabric: Fabric
 ) -> Attribution:
     """Explain one batch; the inputs that are not explained are held fixed."""
     inputs, reference = fabric.to_device(examples.inputs(index)), fabric.to_device(examples.reference(index))
@@ -59,16 +60,17 @@ def explain_batch(
         return model(*(next(varying) if i in chosen else next(rest) for i in range(len(names))))
 
     method.forward_func = forward
+    target = fabric.to_device(torch.from_numpy(outputs))
     shares = method.attribute(
         tuple(inputs[i] for i in chosen),
         tuple(reference[i] for i in chosen),
-        target=output,
+        target=target,
         additional_forward_args=tuple(fixed),
         n_steps=STEPS,
         internal_batch_size=1024,
     )
     with torch.no_grad():
-        predicted, at_reference = (model(*values)[:, output].double().cpu().numpy() for values in (inputs, reference))
+        predicted, at_reference = (model(*values).gather(1, target[:, None])[:, 0].double().cpu().numpy() for values in (inputs, reference))
     total = sum(share.double().flatten(1).sum(dim=1) for share in shares).cpu().numpy()
     error = np.abs(total - (predicted - at_reference))
     return Attribution(

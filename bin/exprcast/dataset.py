@@ -129,6 +129,11 @@ class Dataset:
         return str(self.file[path].attrs["unit"])
 
     @property
+    def misaligned(self) -> str:
+        """Return what was found when tables were joined whose columns seem to be other genes; "" if none were."""
+        return str(self.file["expression/gene"].attrs.get("misaligned", "")) if self.has("expression/gene") else ""
+
+    @property
     def chrom_sizes(self) -> dict[str, int]:
         """Return {chromosome: length in bp} in the file's order."""
         return dict(zip(self.text("chromosomes/name"), map(int, self.array("chromosomes/size")), strict=True))

@@ -8,7 +8,11 @@ Config, PRESETS    a dataclass of hyper-parameters (it extends training.Settings
 prepare(dataset, rows, config) → state
                    all that is learned from training examples except weights, as tensors, numbers and lists;
                    `rows` (folds.Rows) are the samples and the genes that it may look at
-examples(dataset, config, state) → Examples
+extract(dataset, config, state, allocate)
+                   fills the large arrays that examples are read from; allocate(name, shape, dtype) returns each, on disk or in
+                   memory, so write it in blocks. A family without large arrays leaves this out
+examples(dataset, config, state, extracted) → Examples
+                   `extracted` are these arrays by name, read-only
 Model(config, sizes)
                    a torch module: called with the inputs of a batch it returns (batch, outputs) in the targets' space
 fit_rule(examples, train) → {name: array};  rule(examples, fitted, index) → (index, outputs)
@@ -23,6 +27,7 @@ samples×genes a cell (number = row · columns + column).
 """
 
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields, is_dataclass, replace
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
@@ -32,6 +37,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import DTypeLike
 from torch import nn
 
 from exprcast.cli import InputError
@@ -40,6 +46,7 @@ from exprcast.folds import combine_roles
 
 NEEDED = ("EXAMPLES", "INPUTS", "TARGET", "UNITS", "METHODS", "Config", "PRESETS", "prepare", "examples", "Model", "fit_rule", "rule")
 AXES = {"samples": ("samples",), "genes": ("genes",), "samples×genes": HOLD_OUT}
+Allocate = Callable[[str, tuple[int, ...], DTypeLike], np.ndarray]  # (name, shape, dtype) → an array to fill
 
 
 class Examples(Protocol):
@@ -52,18 +59,30 @@ class Examples(Protocol):
     input_names: list[str]
     explained: list[str]  # those of them that attributions share a prediction out over
     tss: np.ndarray  # (columns,) position of the start site that a gene's window lies around; only of families that read windows
+    sample_gram: np.ndarray  # (samples, samples) inner products of whole genomes, for nearest and kernel; only of families that have it
 
     def inputs(self, index: np.ndarray) -> tuple[torch.Tensor, ...]:
         """Return what the network reads, one tensor an input, batch first."""
 
+    def augmented(self, index: np.ndarray, rng: np.random.Generator) -> tuple[torch.Tensor, ...]:
+        """Return inputs of training examples as another view of them could be; a family without such views leaves this out."""
+
     def targets(self, index: np.ndarray) -> torch.Tensor:
         """Return (index, outputs) float32; NaN = not measured."""
+
+    def known(self, index: np.ndarray) -> np.ndarray:
+        """Return (index, outputs) what is known without reading inputs, from which baselines depart (NaN = nothing); a family may leave
+        this out, then it is the training mean."""
 
     def features(self, index: np.ndarray) -> np.ndarray:
         """Return (index, features) float32: the same inputs as one flat row, for the baselines."""
 
     def summary(self, index: np.ndarray) -> np.ndarray:
         """Return (index, few) float32: the inputs condensed to what boosted trees can use; a family may leave this out."""
+
+    def without_bins(self, sample: int, genes: np.ndarray) -> Iterator[tuple[np.ndarray, tuple[torch.Tensor, ...]]]:
+        """Yield for each gene its window's open bins, and the inputs as they are (first) and with each bin closed; a family that reads bins
+        by way of features has it, and `feature_names`."""
 
     def reference(self, index: np.ndarray) -> tuple[torch.Tensor, ...]:
         """Return inputs with the explained ones replaced by their reference, the others as they are."""
@@ -106,6 +125,26 @@ def make_config(family: ModuleType, preset: str, options: dict[str, object] | No
         if not isinstance(value, known[key]) and not (known[key] is float and isinstance(value, int)):
             raise InputError(f"{name} option {key}: {value!r} is not a {known[key].__name__}")
     return replace(config, **(options or {}))
+
+
+def in_memory(_name: str, shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
+    """Return an empty array."""
+    return np.empty(shape, dtype)
+
+
+def extract_arrays(
+    family: ModuleType, dataset: Dataset, config: object, state: dict, allocate: Allocate = in_memory
+) -> dict[str, np.ndarray]:
+    """Return the large arrays that the family's examples read, by name; `allocate` says where they lie."""
+    arrays: dict[str, np.ndarray] = {}
+
+    def keep(name: str, shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
+        arrays[name] = allocate(name, shape, dtype)
+        return arrays[name]
+
+    if hasattr(family, "extract"):
+        family.extract(dataset, config, state, keep)
+    return arrays
 
 
 def make_model(family: ModuleType, config: object, examples: Examples, train: np.ndarray) -> nn.Module:

@@ -13,7 +13,7 @@ import numpy as np
 from exprcast.cli import InputError
 from exprcast.dataset import TEST, Dataset, open_hdf5
 from exprcast.page import Picture, Pictures, Section, Text, number
-from exprcast.results import Locus, LocusSample, Predictions, Shares
+from exprcast.results import Locus, LocusSample, Predictions, Shares, window_array
 from exprcast.tables import bin_offsets
 from exprcast.tracks import draw_locus
 
@@ -150,14 +150,14 @@ def read_shares_of(places: Places) -> np.ndarray:
     found = []
     for place in places:
         with open_hdf5(place.path, "attributions") as file:
-            found.append(file["shares/window"][place.number])
+            found.append(window_array(file)[place.number])
     return np.mean(found, axis=0)
 
 
 def bins_around(dataset: Dataset, sample: str, tss: Tss, flank_bp: int) -> tuple[np.ndarray, np.ndarray]:
     """Return a sample's open bins within ± flank_bp of a start site: where they begin, in bp on the gene's strand, and their signal.
 
-    As in accessibility.extract_windows, the bin of the start site begins at 0 on both strands.
+    As in accessibility.read_windows, the bin of the start site begins at 0 on both strands.
     """
     offsets, chrom = bin_offsets(dataset.chrom_sizes, dataset.bin_bp), list(dataset.chrom_sizes).index(tss.chrom)
     bins, signal = dataset.open_bins(dataset.samples.index(sample))

@@ -42,7 +42,7 @@ def fit_mean(axes: str, examples: Examples, train: np.ndarray, test: np.ndarray)
     output = np.where(np.isnan(by_output), overall, by_output)
     seen = ~np.isnan(by_output)
     new = axes == "samples×genes" and len(test) > 0 and seen[test % len(examples.columns)].mean() < 0.5
-    return {"output": output, "seen": seen, "base": np.full_like(output, overall) if new else output}
+    return {"output": output, "seen": seen, "base": np.full_like(output, overall) if new else output, "new": np.array(new)}
 
 
 def patterns(measured: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -50,7 +50,8 @@ def patterns(measured: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
 
     Outputs of rare patterns stand together with all members; what they lack must be filled.
     """
-    _, number, count = np.unique(measured, axis=1, return_inverse=True, return_counts=True)
+    packed = np.ascontiguousarray(np.packbits(measured, axis=0).T)  # (outputs, bytes): millions of members take no time
+    _, number, count = np.unique(packed.view(f"V{packed.shape[1]}")[:, 0], return_inverse=True, return_counts=True)
     common = np.argsort(-count, kind="stable")[:MOST_PATTERNS]
     parts = []
     for pattern in common:
@@ -70,4 +71,13 @@ def predict_mean(axes: str, examples: Examples, mean: Fitted, index: np.ndarray,
 
 def residual(axes: str, examples: Examples, mean: Fitted, index: np.ndarray) -> np.ndarray:
     """Return (index, outputs) target − base, NaN where not measured."""
-    return examples.targets(index).numpy() - predict_mean(axes, examples, mean, index, "base")
+    return examples.targets(index).numpy() - predict_base(axes, examples, mean, index)
+
+
+def predict_base(axes: str, examples: Examples, mean: Fitted, index: np.ndarray) -> np.ndarray:
+    """Return (index, outputs) what ridge and trees depart from: what the family knows of an example, else the base."""
+    base = predict_mean(axes, examples, mean, index, "base")
+    if mean["new"] or not hasattr(examples, "known"):
+        return base
+    known = examples.known(index)
+    return np.where(np.isnan(known), base, known)

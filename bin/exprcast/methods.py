@@ -157,6 +157,9 @@ def models_text(versions: dict[str, list[str]], families: Sequence[Predictions])
     """Say what was trained, what it was compared with, and by which numbers."""
     said = []
     for p in families:
+        if p.weights:
+            said.append(f"The {p.family} predicts {p.unit}, too. {p.methods}")
+            continue
         seeds = (
             f"seed {p.seeds[0]}"
             if len(p.seeds) == 1

@@ -22,7 +22,8 @@ PENALTIES = np.logspace(-3, 1, 9)  # in units of the kernel's mean diagonal, whi
 def fit_nearest(axes: str, examples: Examples, mean: Fitted, train: np.ndarray, valid: np.ndarray, chosen: Fitted | None = None) -> Fitted:
     """Return what every member copies from its nearest training member; where that one was not measured, from the next one that was.
 
-    Similarity is the correlation of profiles as deviations from the training mean; a training member is never its own neighbour.
+    Similarity is the correlation of profiles as deviations from the training mean, or the cosine of whole genomes; a training member is
+    never its own neighbour.
     Nothing is chosen on validation.
     """
     matrix = target_matrix(axes, examples, train)
@@ -213,7 +214,7 @@ def most_similar(profiles: np.ndarray, train: np.ndarray) -> np.ndarray:
 
 
 def most_correlated(gram: np.ndarray, train: np.ndarray) -> np.ndarray:
-    """Return the same from the inner products of centred profiles."""
+    """Return the same from the inner products of profiles."""
     norm = np.sqrt(np.where(np.diag(gram) > 0, np.diag(gram), 1))
     return best_first((gram / norm[:, None] / norm[None, :])[:, train], np.arange(len(gram)), train)
 
@@ -228,7 +229,12 @@ def best_first(similarity: np.ndarray, members: np.ndarray, train: np.ndarray) -
 
 
 def profile_gram(examples: Examples, genes: np.ndarray, train: np.ndarray) -> np.ndarray:
-    """Return (samples, samples) inner products of the samples' profiles around training genes, the mean training sample taken away."""
+    """Return (samples, samples) inner products of the samples' profiles: the family's own, of the whole genome, or around training genes.
+
+    Around genes the mean training sample is taken away.
+    """
+    if hasattr(examples, "sample_gram"):
+        return examples.sample_gram
     chosen = np.sort(np.random.default_rng(0).choice(genes, min(PROFILE_GENES, len(genes)), replace=False))
     count, width = len(examples.rows), len(examples.columns)
     gram = np.zeros((count, count))

@@ -41,6 +41,12 @@ class Predictions(NamedTuple):
     predicted: np.ndarray  # (cells,) mean over seeds
     observed: np.ndarray  # (cells,)
     training_mean: np.ndarray  # (cells,)
+    weights: dict[str, np.ndarray]  # of an ensemble, {member: (folds,)}; of a family {}
+
+    @property
+    def title(self) -> str:
+        """Return the family with its preset; an ensemble has none."""
+        return f"{self.family}:{self.preset}" if self.preset else self.family
 
 
 class History(NamedTuple):
@@ -74,7 +80,10 @@ class Reads(NamedTuple):
 
 
 class Shares(NamedTuple):
-    """One file of attributions: its facts, and over examples the mean |share| of each bin of the window around the TSS (None: no window)."""
+    """One file of attributions: its facts, and over examples the mean |share| of each bin of the window around the TSS (None: no window).
+
+    Where a family's shares are of features and not of bins, a bin's share is what the prediction loses when the bin is closed (knock-out).
+    """
 
     path: Path
     facts: dict[str, object]
@@ -83,6 +92,7 @@ class Shares(NamedTuple):
     completeness_error: float  # the largest
     distance_bp: np.ndarray | None  # (bins,) from the TSS, negative upstream
     mean_share: np.ndarray | None  # (bins,)
+    features: dict[str, float]  # mean |share| of each named feature; nothing where the input has no names
 
 
 class Task(NamedTuple):
@@ -169,6 +179,7 @@ def read_predictions(path: Path) -> Predictions:
                 name: np.concatenate([values[k] for _, values in cells])
                 for k, name in enumerate(("predicted", "observed", "training_mean"))
             },
+            weights=dict(zip(file["members"].asstr()[:], file["weights"][:].T, strict=True)) if "weights" in file else {},
         )
 
 
@@ -206,12 +217,26 @@ def read_shares(path: Path) -> Shares:
         distance_bp, mean_share = (
             window_shares(file, facts) if "tss" in file and {"bins", "bin_bp", "flank_bp"} <= facts.keys() else (None, None)
         )
-        return Shares(path, facts, len(change), mean_change, float(facts.get("completeness_error_max", np.nan)), distance_bp, mean_share)
+        error = float(facts.get("completeness_error_max", np.nan))
+        return Shares(path, facts, len(change), mean_change, error, distance_bp, mean_share, feature_shares(file))
+
+
+def feature_shares(file: h5py.File) -> dict[str, float]:
+    """Return the mean |share| of each feature that has a name."""
+    shares = file.get("shares/features")
+    if shares is None or "names" not in shares.attrs or not len(shares):
+        return {}
+    return dict(zip(map(str, shares.attrs["names"]), np.abs(shares[:]).mean(axis=0).tolist(), strict=True))
+
+
+def window_array(file: h5py.File) -> h5py.Dataset | None:
+    """Return (examples, bins) what each bin of the window adds to a prediction: its share, or what is lost when it is closed."""
+    return file.get("shares/window", file.get("knocked_out/window"))
 
 
 def window_shares(file: h5py.File, facts: dict[str, object]) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Return (bins,) centres of the window's bins and the mean |share| of each; None without examples or a window."""
-    shares = file.get("shares/window")
+    shares = window_array(file)
     if shares is None or len(shares) == 0 or shares.shape[1:] != (int(facts["bins"]),):
         return None, None
     total = sum(np.abs(shares[start : start + BLOCK]).sum(axis=0, dtype=np.float64) for start in range(0, len(shares), BLOCK))

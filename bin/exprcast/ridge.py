@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from exprcast.family import Examples
-from exprcast.means import Fitted, blocks, patterns, predict_mean, residual
+from exprcast.means import Fitted, blocks, patterns, predict_base, residual
 
 ALPHAS = np.logspace(-4, 3, 15)  # in units of the mean eigenvalue of the features' covariance
 
@@ -49,7 +49,7 @@ def fit_ridge(axes: str, examples: Examples, mean: Fitted, train: np.ndarray, va
 
 def predict_ridge(axes: str, examples: Examples, mean: Fitted, ridge: Fitted, index: np.ndarray) -> np.ndarray:
     """Return the base plus the linear function of the features."""
-    return predict_mean(axes, examples, mean, index, "base") + read(examples, index, ridge) @ ridge["weights"]
+    return predict_base(axes, examples, mean, index) + read(examples, index, ridge) @ ridge["weights"]
 
 
 def read(examples: Examples, index: np.ndarray, ridge: Fitted) -> np.ndarray:

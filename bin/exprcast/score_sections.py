@@ -10,7 +10,7 @@ from exprcast.page import Cell, Picture, Pictures, Section, Table, Terms, Text, 
 from exprcast.results import Predictions
 from exprcast.score_tables import BEST, BY_CLASS, CLASSES, NO_TWINS, OVER_FOLDS, OVER_SEEDS, POOLED, Genes, Leak, Scores, Units
 from exprcast.scoring import MODEL
-from exprcast.verdict import best_rule, estimate, judged_by, over, rule_name
+from exprcast.verdict import best_rule, estimate, judged_by, other_name, over, rule_name
 
 METRICS = {
     "r_gene_dev": "Within one sample, each gene's training mean taken away: does the predictor know which genes are higher or lower here than "
@@ -55,6 +55,7 @@ RULES = [
     ("rule", "The family's own simple rule; for open chromatin, peaks summed with weights that fall with distance from the TSS."),
 ]
 BEYOND_CHANCE, BEST_GENES = 0.05, 20
+MOST_DOTS, MOST_LISTED = 8, 7  # members of an ensemble in one picture; predictors in one sentence
 
 
 def scores_section(families: Sequence[Predictions], scores: Scores, leakage: Sequence[Leak]) -> Section:
@@ -71,7 +72,7 @@ def scores_section(families: Sequence[Predictions], scores: Scores, leakage: Seq
             ]),
             Table(pooled, ["predictor", *METRICS], score_rows(p, scores, METRICS, POOLED)),
             Table(f"{p.family}, mean over folds; lowest and highest in small print", ["predictor", *FOLD_METRICS], score_rows(p, scores, FOLD_METRICS, OVER_FOLDS)),
-            Table(f"{p.family}, gain of the model, pooled and paired; a rule's NA counts 0", ["gain", *GAINS.values()], gain_rows(p, scores)),
+            Table(f"{p.family}, gain of the model, pooled and paired; NA of a {other_name(p)} counts 0", ["gain", *GAINS.values()], gain_rows(p, scores)),
             *twin_table(p, scores),
             *class_table(p, scores),
             *seed_table(p, scores),
@@ -84,9 +85,21 @@ def shown(p: Predictions, scores: Scores, metric: str = "r_gene_dev") -> list[st
     return [*p.predictors, *p.controls, *(name for name in REPLICATES if (p.family, name, "", metric, POOLED) in scores)]
 
 
+def by_weight(p: Predictions) -> list[str]:
+    """Return an ensemble's members, the heaviest first; of a family none."""
+    return sorted(p.weights, key=lambda name: (-p.weights[name].mean(), name))
+
+
+def compared(p: Predictions) -> list[str]:
+    """Return what has a column or an outline: the model and its baselines, of an ensemble the heaviest member (the others look alike)."""
+    return [MODEL, by_weight(p)[0]] if p.weights else p.predictors
+
+
 def score_picture(p: Predictions, scores: Scores, metric: str, words: str) -> Picture:
-    """Draw one pooled metric of every predictor."""
-    estimates = {name: estimate(scores, p.family, name, metric) for name in shown(p, scores, metric)}
+    """Draw one pooled metric of every predictor, of an ensemble without its light members."""
+    light = by_weight(p)[MOST_DOTS:]
+    words += f"; the {MOST_DOTS} heaviest of {len(p.weights)} members" * bool(light)
+    estimates = {name: estimate(scores, p.family, name, metric) for name in shown(p, scores, metric) if name not in light}
     alt = f"{metric} of {p.family}: " + ", ".join(f"{name} {number(one.value, 2)}" for name, one in estimates.items())
     return draw_intervals(f"{p.family} {metric}", estimates, metric, alt, f"{p.family}: {metric}, {words}.")
 
@@ -126,14 +139,14 @@ def twin_table(p: Predictions, scores: Scores) -> list[Table]:
 
 def class_table(p: Predictions, scores: Scores) -> list[Table]:
     """Return scores by how similar the nearest training gene's promoter is; nothing where that is not known."""
-    rows = []
+    rows, names = [], compared(p)
     for metric in ("r_gene_dev", "r_gene"):
         for one in CLASSES:
-            found = [estimate(scores, p.family, name, metric, scope=f"{BY_CLASS} {one}") for name in p.predictors]
+            found = [estimate(scores, p.family, name, metric, scope=f"{BY_CLASS} {one}") for name in names]
             if (p.family, MODEL, "", metric, f"{BY_CLASS} {one}") in scores:
                 rows.append([f"{metric}, similarity {one}", *map(score_cell, found)])
     caption = f"{p.family}, pooled, by the similarity of the most similar training gene's promoter (shared k-mers of the smaller one)"
-    return [Table(caption, ["genes", *p.predictors], rows)] if rows else []
+    return [Table(caption, ["genes", *names], rows)] if rows else []
 
 
 def seed_table(p: Predictions, scores: Scores) -> list[Table]:
@@ -154,6 +167,22 @@ def seed_table(p: Predictions, scores: Scores) -> list[Table]:
 def score_cell(one: Estimate, kind: str = "") -> Cell:
     """Return a value with its interval in small print."""
     return Cell(decimal(one.value), "" if np.isnan(one.low) else f"{decimal(one.low)} to {decimal(one.high)}", kind)
+
+
+def ensemble_section(p: Predictions, scores: Scores, leakage: Sequence[Leak]) -> Section:
+    """What an ensemble is made of: each member's weight over folds, beside its own score, the heaviest first."""
+    metric = judged_by(leakage, p)
+    rows = []
+    for name in by_weight(p):
+        own = p.weights[name]
+        spread = "" if own.min() == own.max() else f"{decimal(own.min())} to {decimal(own.max())}"
+        rows.append([name, Cell(decimal(own.mean()), spread, bar=own.mean()), score_cell(estimate(scores, p.family, name, metric))])
+    text = (
+        f"The {p.family} is the weighted mean of these {len(rows)} predictions. In each fold the weights were learned on validation values, and are 0 where "
+        "a member adds nothing to the others. A member is a family's network (the mean over its seeds), or a simple rule, that of one family after its name."
+    )
+    table = Table("Mean weight over folds, lowest and highest in small print; score pooled", ["member", "weight", metric], rows)
+    return Section(p.family, f"What the {p.family} is made of", [Text(text), table])
 
 
 def observed_section(families: Sequence[Predictions], scores: Scores, samples: Units, leakage: Sequence[Leak]) -> Section:
@@ -189,8 +218,8 @@ def samples_picture(p: Predictions, scores: Scores, samples: dict[str, dict[str,
     ids = list(samples[MODEL])
     values = {name: np.array([samples[name].get(one, np.nan) for one in ids], dtype=float) for name in (MODEL, rule)}
     wins = int((values[MODEL] > np.nan_to_num(values[rule])).sum())
-    caption = f"{p.family}: {metric} sample by sample; the model is above the best simple rule ({rule_name(rule)}) in {wins:,} of {len(ids):,} samples."
-    alt = f"{metric} of each sample, {p.family} beside the simple rule {rule}"
+    caption = f"{p.family}: {metric} sample by sample; the model is above the best {other_name(p, 'simple ')} ({rule_name(rule)}) in {wins:,} of {len(ids):,} samples."
+    alt = f"{metric} of each sample, {p.family} beside the {other_name(p, 'simple ')} {rule}"
     if len(ids) > MOST_BARS:
         return draw_histogram(f"{p.family} samples", values, (f"{metric} of a sample", "samples"), alt, caption)
     return draw_bars(f"{p.family} samples", ids, values[MODEL], values[rule], rule, metric, alt, caption)
@@ -215,7 +244,9 @@ def predictable(p: Predictions, genes: Genes) -> str:
     counts = {name: genes.best.count(name) for name in p.predictors}
     words = {MODEL: "the model", "rule": "the family's own rule"}
     ordered = sorted(counts.items(), key=lambda item: -item[1])
-    best = ", ".join(f"{words.get(name, name)} for {count:,}" for name, count in ordered if count)
+    others = sum(count for _, count in ordered[MOST_LISTED:])
+    named = [(name, count) for name, count in [*ordered[:MOST_LISTED], ("others", others)] if count]
+    best = ", ".join(f"{words.get(name, name)} for {count:,}" for name, count in named)
     return (
         f"{p.family}: across samples {certain:,} of {known:,} genes rise and fall with the model's prediction beyond chance "
         f"(false discovery rate below 5 %). The best predictor is {best} genes."
@@ -225,8 +256,8 @@ def predictable(p: Predictions, genes: Genes) -> str:
 def genes_picture(p: Predictions, genes: Genes) -> Picture:
     """Draw how r_sample is spread over genes."""
     return draw_histogram(
-        f"{p.family} genes", {name: genes.r[name] for name in p.predictors if name in genes.r}, ("r_sample of a gene", "genes"),
-        f"Histogram over genes of the correlation across samples, {p.family} and simple rules",
+        f"{p.family} genes", {name: genes.r[name] for name in compared(p) if name in genes.r}, ("r_sample of a gene", "genes"),
+        f"Histogram over genes of the correlation across samples, {p.family} and {other_name(p, 'simple ')}s",
         f"{p.family}: r_sample of the {int((~np.isnan(genes.r[MODEL])).sum()):,} genes that have one. The further right, the better.",
     )  # fmt: skip
 

@@ -44,6 +44,10 @@ EXPRESSION_COLUMNS = {
 }
 BARS = ("kept", "open_share", "detected")
 MOST_SMALL_CURVES, MOST_CURVES = 12, 60
+KNOCKED_OUT = (
+    "{} reads features, not bins. What a bin adds is what the prediction loses when that bin is closed and everything around the gene is read "
+    "again: an exact knock-out, with what the whole genome tells held as it is. These need not add up; the shares of features do."
+)
 ERROR_SHARE = 0.1  # shares that miss a change by more than this part of it do not add up
 
 
@@ -51,7 +55,7 @@ def run_section(families: Sequence[Predictions], leakage: Sequence[Leak]) -> Sec
     """What ran on what: one column a family."""
     held_out = [axis for axis in ("samples", "genes") if any(leak.axis == axis and leak.held_out for leak in leakage)]
     facts = {
-        "family and preset": lambda p: f"{p.family}:{p.preset}",
+        "family and preset": lambda p: p.title,
         "one example is": lambda p: EXAMPLES.get(p.axes, p.axes),
         "unit": lambda p: p.unit,
         "samples" if all(p.axes != "genes" for p in families) else "samples or labels": lambda p: f"{len(p.rows):,}",
@@ -60,7 +64,7 @@ def run_section(families: Sequence[Predictions], leakage: Sequence[Leak]) -> Sec
         "folds": lambda p: str(len(p.folds)),
         "tested in each fold": lambda p: f"{span([rows for rows, _ in p.tested])} × {span([columns for _, columns in p.tested])}",
         "test values": lambda p: f"{int((~np.isnan(p.observed)).sum()):,}",
-        "seeds": lambda p: ", ".join(map(str, p.seeds)),
+        "seeds": lambda p: "its members'" if p.weights else ", ".join(map(str, p.seeds)),
     }
     rows = [[name, *(fact(family) for family in families)] for name, fact in facts.items()]
     table = Table("One column a model family", ["", *(family.family for family in families)], rows, words=range(1, len(families) + 1))
@@ -79,7 +83,7 @@ def curves_section(histories: Sequence[History]) -> Section:
     """Learning curves: one small picture a fold, all seeds in it; beyond a dozen folds one picture for all."""
     level = (
         "Validation is about a tenth of what is not tested, in a small cohort one sample or two: its loss may lie far from that of training. "
-        "Training is measured with dropout, validation without."
+        "Training is measured with dropout, validation without. Which epoch's weights were kept, the methods say."
     )
     blocks: list = [Text(level if histories else "No learning curves were given.")]
     for family, group in groupby(sorted(histories, key=lambda h: (h.family, h.fold, h.seed)), key=lambda h: h.family):
@@ -106,11 +110,15 @@ def loss_limits(histories: Sequence[History]) -> tuple[float, float]:
 
 
 def ended(histories: Sequence[History]) -> str:
-    """Say for each seed where validation was best."""
+    """Say for each seed where the validation loss was lowest (which weights were kept, the methods say)."""
     said = []
     for h in histories:
         known = np.isfinite(h.valid_loss)
-        best = f"best epoch {int(np.nanargmin(h.valid_loss)) + 1} of {len(h.seeds)}" if known.any() else "no validation loss"
+        best = (
+            f"lowest validation loss in epoch {int(np.nanargmin(h.valid_loss)) + 1} of {len(h.seeds)}"
+            if known.any()
+            else "no validation loss"
+        )
         said.append(f"seed {h.seed} {best}" + (", started again after a collapse" if len(set(h.seeds.tolist())) > 1 else ""))
     return "; ".join(said) + "."
 
@@ -249,8 +257,30 @@ def attribution_section(shares: Sequence[Shares]) -> Section:
         Text("A share is what one piece of the input adds to a prediction, compared with a reference input. The shares must add up to the change from the reference."),
         adding_up(shares),
         Pictures(pictures),
+        *feature_tables(order),
         Table("One row a trained model", head, rows, words=(3,)),
     ])  # fmt: skip
+
+
+def feature_tables(shares: Sequence[Shares]) -> list[Text | Table]:
+    """Return for each family that reads named features what they are worth, the strongest first."""
+    tables: list[Text | Table] = []
+    for family, group in groupby([s for s in shares if s.features], key=lambda s: str(s.facts.get("family", ""))):
+        files = list(group)
+        worth = {
+            name: np.average([s.features.get(name, 0) for s in files], weights=[s.examples for s in files]) for name in files[0].features
+        }
+        total = sum(worth.values()) or 1
+        most = max(worth.values()) or 1
+        rows = [
+            [name, Cell(number(value), bar=value / most), f"{value / total:.1%}"]
+            for name, value in sorted(worth.items(), key=lambda item: -item[1])
+        ]
+        tables += [
+            Text(KNOCKED_OUT.format(family)),
+            Table(f"{family}: mean |share| of a feature", ["feature", "mean |share|", "of all"], rows),
+        ]  # fmt: skip
+    return tables
 
 
 def adding_up(shares: Sequence[Shares]) -> Text:

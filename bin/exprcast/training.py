@@ -15,6 +15,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -114,6 +115,7 @@ class Training:
     ) -> None:
         self.examples, self.train, self.config, self.seed, self.fabric = examples, train, config, seed, fabric
         self.rng = np.random.default_rng(seed)
+        self.inputs = partial(examples.augmented, rng=self.rng) if hasattr(examples, "augmented") else examples.inputs
         torch.manual_seed(seed)
         model = make_model()
         self.per_epoch = min(config.examples_per_epoch or len(train), len(train))
@@ -133,7 +135,7 @@ class Training:
 
     def step(self, index: np.ndarray) -> torch.Tensor | None:
         """Learn from one batch; return its loss, None where nothing was measured."""
-        inputs, target = (self.fabric.to_device(part(index)) for part in (self.examples.inputs, self.examples.targets))
+        inputs, target = (self.fabric.to_device(part(index)) for part in (self.inputs, self.examples.targets))
         if torch.isnan(target).all():
             return None
         loss = masked_mse(self.model(*inputs), target)

@@ -4,7 +4,7 @@ import numpy as np
 
 from exprcast.cli import InputError
 from exprcast.family import Examples
-from exprcast.means import Fitted, blocks, predict_mean, residual
+from exprcast.means import Fitted, blocks, predict_base, residual
 
 MOST_EXAMPLES = 500_000  # drawn with seed 0
 ROUNDS, PATIENCE = 600, 50
@@ -52,7 +52,7 @@ def predict_trees(axes: str, examples: Examples, mean: Fitted, trees: Fitted, in
         boosters = [lightgbm.Booster(model_str=trees[f"booster{output}"].tobytes().decode()) for output in range(len(trees["rounds"]))]
     except (lightgbm.basic.LightGBMError, UnicodeDecodeError):
         raise InputError("the fitted baselines hold boosted trees that LightGBM cannot read; fit them again") from None
-    return predict_mean(axes, examples, mean, index, "base") + np.column_stack([booster.predict(x) for booster in boosters])
+    return predict_base(axes, examples, mean, index) + np.column_stack([booster.predict(x) for booster in boosters])
 
 
 def draw(index: np.ndarray) -> np.ndarray:

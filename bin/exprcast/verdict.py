@@ -78,7 +78,7 @@ def judge(scores: Scores, predictions: Predictions, leakage: Sequence[Leak]) -> 
     many comparisons as there are rules (Bonferroni), as if it were normal. "better" needs none, because it asks of every rule.
     """
     family, metric = predictions.family, judged_by(leakage, predictions)
-    best = best_rule(scores, predictions, metric)
+    best, other = best_rule(scores, predictions, metric), other_name(predictions)
     gains = {name: estimate(scores, family, MODEL, metric, name) for name in predictions.predictors if name != MODEL}
     if best is None or np.isnan(estimate(scores, family, MODEL, metric).value) or np.isnan(gains[best].value):
         return "unknown", ""
@@ -92,8 +92,8 @@ def judge(scores: Scores, predictions: Predictions, leakage: Sequence[Leak]) -> 
     if gain.value + (gain.high - gain.value) * norm.ppf(1 - TAILS[0] / len(gains)) / norm.ppf(TAILS[1]) < 0:
         return "worse", ""
     if gain.high < 0:
-        return "undecided", f"the interval of the gain holds 0 when it allows for the choice of the best of {len(gains)} rules"
-    return "undecided", "the interval of the gain holds 0" if gain.low <= 0 else "against another rule the interval of the gain holds 0"
+        return "undecided", f"the interval of the gain holds 0 when it allows for the choice of the best of {len(gains)} {other}s"
+    return "undecided", "the interval of the gain holds 0" if gain.low <= 0 else f"against another {other} the interval of the gain holds 0"
 
 
 def make_verdict(scores: Scores, predictions: Predictions, leakage: Sequence[Leak]) -> Verdict:
@@ -113,13 +113,14 @@ def make_verdict(scores: Scores, predictions: Predictions, leakage: Sequence[Lea
         sentence = f"{family} cannot be judged: its predictions {WITHOUT_CORRELATION[metric]}, so they have no correlation ({metric} {number(own.value, 2)})."
         return Verdict("unknown", sentence, [], warnings, " ".join(remarks))
     rule, gain = estimate(scores, family, best, metric), estimate(scores, family, MODEL, metric, best)
-    numbers = f"({metric} {number(own.value, 2)}; best rule, {rule_name(best)}: {number(rule.value, 2)}; gain {number(gain.value, 2)}, {interval_text(gain)})"
+    other, short = other_name(predictions, "simple "), other_name(predictions)
+    numbers = f"({metric} {number(own.value, 2)}; best {short}, {rule_name(best)}: {number(rule.value, 2)}; gain {number(gain.value, 2)}, {interval_text(gain)})"
     words = {
-        "better": f"{family} predicts {question} better than every simple rule {numbers}.",
-        "worse": f"{family} predicts {question} worse than the best simple rule {numbers}.",
-        "undecided": f"Whether {family} predicts {question} better than the best simple rule is undecided: {because} {numbers}.",
+        "better": f"{family} predicts {question} better than every {other} {numbers}.",
+        "worse": f"{family} predicts {question} worse than the best {other} {numbers}.",
+        "undecided": f"Whether {family} predicts {question} better than the best {other} is undecided: {because} {numbers}.",
     }
-    rule_text = f"best simple rule: {rule_name(best)}" + (", no correlation, counts as 0" if np.isnan(rule.value) else "")
+    rule_text = f"best {other}: {rule_name(best)}" + (", no correlation, counts as 0" if np.isnan(rule.value) else "")
     tiles = [
         (number(own.value, 2), f"{metric} of {family}"),
         (number(rule.value, 2), rule_text),
@@ -142,7 +143,8 @@ def sample_remark(scores: Scores, predictions: Predictions) -> list[str]:
         return []
     gain = estimate(scores, family, MODEL, "r_sample", best)
     return [
-        f"Over samples, gene by gene, it has a median r_sample of {number(own.value, 2)}, the best rule there ({rule_name(best)}) {number(values[best], 2)}; "
+        f"Over samples, gene by gene, it has a median r_sample of {number(own.value, 2)}, "
+        f"the best {other_name(predictions)} there ({rule_name(best)}) {number(values[best], 2)}; "
         f"gain {number(gain.value, 2)}, {interval_text(gain)}."
     ]
 
@@ -192,6 +194,11 @@ def exceeds(scores: Scores, family: str, metric: str) -> bool:
     return estimate(scores, family, MODEL, metric).value > estimate(scores, family, "ceiling", metric).value
 
 
+def other_name(predictions: Predictions, adjective: str = "") -> str:
+    """Return what a family is compared with: a rule; an ensemble is compared with its members."""
+    return "member" if predictions.weights else f"{adjective}rule"
+
+
 def rule_name(name: str) -> str:
     """Return a baseline's name in a sentence ("rule" alone says nothing)."""
     return "the family's own" if name == "rule" else name
@@ -218,6 +225,16 @@ def collapse_warning(predictions: Predictions) -> list[str]:
         ", …" if len(predictions.collapsed) > MOST_NAMED else ""
     )
     return [f"COLLAPSED in {len(predictions.collapsed)} of {total} trainings ({named}): those predictions do not depend on the input."]
+
+
+def admission_warning(misaligned: str) -> list[str]:
+    """Return what it means that tables were joined whose columns seem to be other genes ("" if none were)."""
+    if not misaligned:
+        return []
+    return [
+        f"Misaligned expression tables were admitted: {misaligned}. A column stands for one gene in training and for another in the test, so "
+        "no score here says anything about expression; the mean, or 0, may well score as good as a network."
+    ]
 
 
 def leakage_warnings(leakage: Sequence[Leak], predictions: Predictions) -> list[str]:

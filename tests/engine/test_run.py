@@ -157,6 +157,7 @@ def test_a_dataset_starts_at_the_models(base, pipeline, tmp_path):
     assert run.status == 0, run.text
     assert run.processes("COMPLETED") == {
         "CHECK_FOLDS",
+        "PREPARE",
         "TRAIN",
         "FIT_BASELINES",
         "PREDICT",

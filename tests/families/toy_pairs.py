@@ -26,16 +26,19 @@ def prepare(dataset, rows, config):
     return {"level": torch.tensor(values.mean()), "signal": torch.tensor(dataset.open_bins(rows.samples[0])[1].mean())}
 
 
+def extract(dataset, config, state, allocate):
+    order = sorted(range(len(dataset.genes)), key=lambda i: (dataset.text("genes/chrom")[i], i))
+    signal = allocate("signal", (len(dataset.samples), len(dataset.genes)), "float32")
+    for sample, row in enumerate(signal):
+        row[order] = np.log2(1 + dataset.open_bins(sample)[1])
+
+
 class Examples:
     input_names = explained = ["signal"]
 
-    def __init__(self, dataset, config, state):
+    def __init__(self, dataset, config, state, extracted):
         self.rows, self.columns, self.unit, self.state = dataset.samples, dataset.genes, "log2(tpm + 1)", state
-        order = sorted(range(len(dataset.genes)), key=lambda i: (dataset.text("genes/chrom")[i], i))
-        self.x = np.empty((len(self.rows), len(self.columns)), dtype=np.float32)
-        for sample in range(len(self.rows)):
-            self.x[sample, order] = np.log2(1 + dataset.open_bins(sample)[1])
-        self.y, self.sizes = np.log2(1 + dataset.array(TARGET)), {}
+        self.x, self.y, self.sizes = extracted["signal"], np.log2(1 + dataset.array(TARGET)), {}
 
     def __len__(self):
         return self.x.size
@@ -53,8 +56,8 @@ class Examples:
         return self.x.ravel()[index][:, None]
 
 
-def examples(dataset, config, state):
-    return Examples(dataset, config, state)
+def examples(dataset, config, state, extracted):
+    return Examples(dataset, config, state, extracted)
 
 
 class Model(nn.Module):

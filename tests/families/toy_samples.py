@@ -57,7 +57,7 @@ class Examples:
         return self.x[index].numpy()
 
 
-def examples(dataset, config, state):
+def examples(dataset, config, state, extracted):
     return Examples(dataset, config, state)
 
 

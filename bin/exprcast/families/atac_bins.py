@@ -16,12 +16,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy.sparse import csr_matrix
 from torch import nn
 
-from exprcast.accessibility import CODES_PER_LOG2, choose_tss, log_signal, normalise, quantile_reference, sample_codes, window_index
+from exprcast.accessibility import CODES_PER_LOG2, choose_tss, log_signal, normalise, quantile_reference, sample_codes, window_starts
 from exprcast.cli import InputError
 from exprcast.dataset import Dataset
+from exprcast.family import Allocate
 from exprcast.folds import Rows
 from exprcast.means import nan_mean
 from exprcast.tables import bin_offsets
@@ -151,29 +153,37 @@ def read_samples(dataset: Dataset, samples: np.ndarray, chosen: np.ndarray, refe
 def signal_near(dataset: Dataset, samples: np.ndarray, tss: np.ndarray, reference: Reference) -> np.ndarray:
     """Return (samples, genes) float32: the sum of the normalised signal around each gene's start site; weights halve every 3.5 kb."""
     flank = RULE_FLANK_BP // dataset.bin_bp
-    index, inside = window_index(dataset, tss, np.arange(len(tss)), flank)
+    start = window_starts(dataset, tss, np.arange(len(tss)), flank)
     weights = np.exp(-np.abs(np.arange(-flank, flank + 1)) * dataset.bin_bp / RULE_DECAY_BP).astype(np.float32) / CODES_PER_LOG2
     near = np.empty((len(samples), len(tss)), dtype=np.float32)
     for row, sample in enumerate(samples):
-        near[row] = np.where(inside, sample_codes(dataset, sample, reference)[index], 0) @ weights
+        near[row] = sliding_window_view(sample_codes(dataset, sample, reference, flank), 2 * flank + 1)[start] @ weights
     return near
+
+
+def extract(dataset: Dataset, config: Config, state: dict, allocate: Allocate) -> None:
+    """Fill what examples read: the chosen bins of all samples, sparse, and the signal near start sites."""
+    reference, samples = (state["reference_rank"].numpy(), state["reference_value"].numpy()), np.arange(len(dataset.samples))
+    bins = read_samples(dataset, samples, state["bins"].numpy(), reference, config)
+    near = signal_near(dataset, samples, state["tss"].numpy(), reference)
+    for name, values in {"bin_value": bins.data, "bin_place": bins.indices, "bin_start": bins.indptr, "near": near}.items():
+        allocate(name, values.shape, values.dtype.str)[:] = values
 
 
 class Examples:
     """All samples; their bins are held sparse, since few are open."""
 
-    def __init__(self, dataset: Dataset, config: Config, state: dict) -> None:
+    def __init__(self, dataset: Dataset, config: Config, state: dict, extracted: dict[str, np.ndarray]) -> None:
         self.rows, self.columns = dataset.samples, dataset.genes
         unit, values = dataset.unit(TARGET), dataset.array(TARGET)
         self.unit, self.values = (
             (unit, values) if config.target == "raw" else (f"log2({unit} + 1)", np.log2(1 + values))
         )  # (samples, genes)
-        reference = state["reference_rank"].numpy(), state["reference_value"].numpy()
-        samples, bins = np.arange(len(self.rows)), state["bins"].numpy()
-        self.x = read_samples(dataset, samples, bins, reference, config)  # (samples, bins)
-        self.near = signal_near(dataset, samples, state["tss"].numpy(), reference)  # (samples, genes)
+        shape = len(self.rows), len(state["bins"])
+        self.x = csr_matrix(tuple(extracted[name] for name in ("bin_value", "bin_place", "bin_start")), shape=shape)  # (samples, bins)
+        self.near = extracted["near"]  # (samples, genes)
         self.means = state["mean_bins"], state["mean_near"]
-        self.sizes = {"bins": len(bins), "genes": len(self.columns), "components": int(state["components"])}
+        self.sizes = {"bins": shape[1], "genes": len(self.columns), "components": int(state["components"])}
         self.input_names = self.explained = ["bins", "near"] if config.beside_rule else ["bins"]
 
     def __len__(self) -> int:
@@ -196,9 +206,9 @@ class Examples:
         return self.x[index].toarray()
 
 
-def examples(dataset: Dataset, config: Config, state: dict) -> Examples:
+def examples(dataset: Dataset, config: Config, state: dict, extracted: dict[str, np.ndarray]) -> Examples:
     """Return all samples of a dataset."""
-    return Examples(dataset, config, state)
+    return Examples(dataset, config, state, extracted)
 
 
 class Model(nn.Module):

@@ -13,14 +13,16 @@ offset; in training that offset is hidden from a tenth of the examples, which te
 """
 
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import torch
 from torch import nn
 
-from exprcast.accessibility import CODES_PER_LOG2, bin_centres, choose_tss, extract_windows, quantile_reference
+from exprcast.accessibility import CODES_PER_LOG2, bin_centres, choose_tss, genome_gram, quantile_reference, read_windows
 from exprcast.cli import InputError
 from exprcast.dataset import Dataset
+from exprcast.family import Allocate
 from exprcast.folds import Rows
 from exprcast.training import Settings
 
@@ -67,7 +69,8 @@ def prepare(dataset: Dataset, rows: Rows, config: Config) -> dict:
         )
     reference = quantile_reference(dataset, rows.samples)
     tss = choose_tss(dataset, rows.samples, reference)
-    windows = extract_windows(dataset, tss, reference, config.flank_bp, config.bin_bp)
+    windows = read_windows(dataset, rows.samples, tss, reference, config.flank_bp, config.bin_bp)
+    mean_window = reduce(np.add, windows, np.uint32(0)) / len(rows.samples)
     level = np.full(len(dataset.genes), np.nan, dtype=np.float32)
     values = np.log2(1 + dataset.array(TARGET)[np.ix_(rows.samples, rows.genes)])
     measured = ~np.isnan(values)
@@ -76,9 +79,19 @@ def prepare(dataset: Dataset, rows: Rows, config: Config) -> dict:
         "reference_rank": torch.from_numpy(reference[0]),
         "reference_value": torch.from_numpy(reference[1]),
         "tss": torch.from_numpy(tss),
-        "mean_window": torch.from_numpy(windows[rows.samples].mean(axis=0).round().astype(np.uint8)),
+        "samples": torch.from_numpy(rows.samples),
+        "mean_window": torch.from_numpy(mean_window.round().astype(np.uint8)),
         "level": torch.from_numpy(level),
     }
+
+
+def extract(dataset: Dataset, config: Config, state: dict, allocate: Allocate) -> None:
+    """Fill `windows` (samples, genes, bins) uint8 with every sample's codes, sample by sample, and `gram` (samples, samples)."""
+    windows = allocate("windows", (len(dataset.samples), len(dataset.genes), 2 * config.flank_bp // config.bin_bp), "uint8")
+    reference, samples = (state["reference_rank"].numpy(), state["reference_value"].numpy()), np.arange(len(dataset.samples))
+    for sample, codes in enumerate(read_windows(dataset, samples, state["tss"].numpy(), reference, config.flank_bp, config.bin_bp)):
+        windows[sample] = codes
+    allocate("gram", (len(samples), len(samples)), "f8")[:] = genome_gram(dataset, reference, state["samples"].numpy())
 
 
 class Examples:
@@ -87,13 +100,12 @@ class Examples:
     input_names = ["window", "mean_window", "level"]
     explained = ["window"]
 
-    def __init__(self, dataset: Dataset, config: Config, state: dict) -> None:
+    def __init__(self, dataset: Dataset, config: Config, state: dict, extracted: dict[str, np.ndarray]) -> None:
         self.rows, self.columns = dataset.samples, dataset.genes
         self.unit = f"log2({dataset.unit(TARGET)} + 1)"
         self.values = np.log2(1 + dataset.array(TARGET))  # (samples, genes)
-        reference = state["reference_rank"].numpy(), state["reference_value"].numpy()
-        self.tss = state["tss"].numpy()
-        self.windows = extract_windows(dataset, self.tss, reference, config.flank_bp, config.bin_bp)
+        self.tss, self.windows = state["tss"].numpy(), extracted["windows"]  # (samples, genes, bins) uint8
+        self.sample_gram = extracted["gram"]
         self.mean_window, self.level = state["mean_window"].numpy(), state["level"].numpy()
         self.sizes = {"bins": self.windows.shape[2], "bin_bp": config.bin_bp, "flank_bp": config.flank_bp}
         place = bin_centres(config.flank_bp, config.bin_bp)  # below 0 upstream
@@ -139,9 +151,9 @@ def decode(codes: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(codes.astype(np.float32) / SCALE)
 
 
-def examples(dataset: Dataset, config: Config, state: dict) -> Examples:
+def examples(dataset: Dataset, config: Config, state: dict, extracted: dict[str, np.ndarray]) -> Examples:
     """Return all pairs of the dataset, read with a fold's state."""
-    return Examples(dataset, config, state)
+    return Examples(dataset, config, state, extracted)
 
 
 class Reader(nn.Module):

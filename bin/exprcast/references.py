@@ -1,0 +1,117 @@
+"""Reference samples: whose RNA may be looked at for a sample, which of them resemble it, and how all its genes compare with them."""
+
+import numpy as np
+
+from exprcast.accessibility import CODES_PER_LOG2
+from exprcast.context import GENES_AT_ONCE, Around, Relation, centre, compare, programmes
+from exprcast.dataset import Dataset
+from exprcast.folds import GROUP_COLUMNS, group_samples
+from exprcast.means import nan_mean
+
+SOFTNESS = 10.0  # of the weights that fall with dissimilarity
+
+
+def sample_groups(dataset: Dataset) -> list[str]:
+    """Return one group name a sample, by what the folds promise to keep together."""
+    keys = [name.replace(":", "/") for name in dataset.promised if name.removeprefix("samples:") in GROUP_COLUMNS]
+    columns = {key: dataset.text(key) for key in keys if dataset.has(key)}
+    return group_samples(columns) if columns else list(dataset.samples)
+
+
+class Rna:
+    """What may be looked at of expression: log2 values of training pairs, and each gene's mean without a sample's own group."""
+
+    def __init__(self, dataset: Dataset, target: str, training: np.ndarray, genes: np.ndarray, groups: np.ndarray) -> None:
+        self.training, self.groups = training, groups
+        self.values = np.full((len(dataset.samples), len(dataset.genes)), np.nan, dtype=np.float32)
+        self.values[np.ix_(self.training, genes)] = np.log2(1 + dataset.array(target)[np.ix_(self.training, genes)])
+        self.group = np.where(np.isin(np.arange(len(dataset.samples)), self.training), self.groups, -1)  # −1: not in training
+        names = np.unique(self.group)
+        self.means = {
+            name: nan_mean(self.values[self.training[self.groups[self.training] != name]], axis=0).astype(np.float32) for name in names
+        }
+
+    def known(self, sample: int) -> np.ndarray:
+        """Return (genes,) means over the training samples of other groups; NaN = never seen."""
+        return self.means[self.group[sample]]
+
+    def candidates(self, sample: int) -> np.ndarray:
+        """Return the training samples of other groups."""
+        return self.training[self.groups[self.training] != self.group[sample]]
+
+
+def choose_references(gram: np.ndarray, sample: int, candidates: np.ndarray, groups: np.ndarray, most: int, cut: float = 0.0) -> np.ndarray:
+    """Return up to `most` candidates that resemble the sample most, ascending; `cut` leaves out that share of groups, the most similar first."""
+    similarity = cosine(gram, sample, candidates)
+    order = candidates[np.argsort(-similarity, kind="stable")]
+    if cut:
+        names = list(dict.fromkeys(groups[order].tolist()))
+        order = order[~np.isin(groups[order], names[: min(round(cut * len(names)), len(names) - 2)])] if len(names) > 2 else order
+    return np.sort(order[:most])
+
+
+def cosine(gram: np.ndarray, sample: int, others: np.ndarray) -> np.ndarray:
+    """Return the cosine of a sample's signal with others'."""
+    size = np.sqrt(np.maximum(np.diag(gram), 1e-12))
+    return gram[sample, others] / size[sample] / size[others]
+
+
+def relate(gram: np.ndarray, sample: int, references: np.ndarray) -> Relation:
+    """Return how a sample resembles its references."""
+    members = np.append(references, sample)
+    kernel = centre(gram[np.ix_(members, members)][None])[0]
+    similarity = cosine(gram, sample, references)
+    soft = np.exp(SOFTNESS * (similarity - similarity.max()))
+    kernel = kernel / max(np.trace(kernel[:-1, :-1]) / len(references), 1e-9)
+    return Relation(references, kernel, soft / soft.sum(), int(similarity.argmax()))
+
+
+class Cohort:
+    """All samples' neighbourhoods, and how a sample is compared with others."""
+
+    def __init__(
+        self, signals: np.ndarray, windows: np.ndarray, gram: np.ndarray, rna: Rna, roots: list[np.ndarray], scales: np.ndarray
+    ) -> None:
+        self.signals, self.windows, self.gram, self.rna, self.roots = signals, windows, gram, rna, roots
+        self.scales = scales  # as from usual_scales(); may be filled later
+        self.blocks = [slice(start, start + GENES_AT_ONCE) for start in range(0, signals.shape[1], GENES_AT_ONCE)]
+
+    def usual_scales(self, most: int = 32) -> np.ndarray:
+        """Return how much each signal, then each kernel varies over training samples (up to 32 of them), on average over genes."""
+        training, genes = self.rna.training, self.signals.shape[1]
+        chosen = training[np.linspace(0, len(training) - 1, min(most, len(training))).astype(int)]
+        of_signals, of_kernels = np.zeros(self.signals.shape[2]), np.zeros(len(self.roots))
+        for block in self.blocks:
+            around = self.around(chosen, block)
+            of_signals += around.signals.var(axis=0).sum(axis=0)
+            spread = around.windows.var(axis=0)
+            of_kernels += [(spread * root[block] ** 2).sum() for root in self.roots]
+        return np.maximum(np.concatenate([of_signals, of_kernels]) / genes, 1e-6)
+
+    def references(self, sample: int, most: int, cut: float = 0.0) -> np.ndarray:
+        """Return the references of a sample; `cut` as in choose_references()."""
+        return choose_references(self.gram, sample, self.rna.candidates(sample), self.rna.groups, most, cut)
+
+    def around(self, samples: int | np.ndarray, genes: slice | np.ndarray) -> Around:
+        """Return what stands around some genes in a sample, or in several."""
+        return Around(self.signals[samples, genes].astype(np.float32), self.windows[samples, genes] / np.float32(CODES_PER_LOG2))
+
+    def compare(self, sample: int, references: np.ndarray) -> np.ndarray:
+        """Return (genes, FEATURES) of one sample against references."""
+        relation, rna, known = relate(self.gram, sample, references), self.rna.values[references], self.rna.known(sample)
+        features = np.concatenate(
+            [
+                compare(
+                    self.around(sample, genes),
+                    self.around(references, genes),
+                    rna[:, genes],
+                    known[genes],
+                    relation,
+                    [root[genes] for root in self.roots],
+                    self.scales,
+                )
+                for genes in self.blocks
+            ]
+        )
+        programmes(features, rna)
+        return features

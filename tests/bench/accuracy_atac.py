@@ -1,0 +1,159 @@
+"""How good the ATAC families are on real data: protocol STRICT on ten blood populations, chromosomes held out too, the original study.
+
+make bench-accuracy        an hour on two cores; numbers go to tests/bench/results/atac.tsv, with their floors
+"""
+
+import csv
+import subprocess
+from functools import partial
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from exprcast.dataset import TEST, Dataset
+from exprcast.estimates import number_groups
+from exprcast.family import load_family, make_config, make_model
+from exprcast.folds import Rows, make_folds
+from exprcast.training import Training, make_deterministic, make_fabric, predict, refit
+from recorded import ROOT, Row, fingerprint, missed, record
+from strict import gain, raw_r, read_predictions, residual_r, simple_baselines
+from tiny import read_examples
+
+DATA = ROOT / "../shared/data/atac"
+BLOOD = "../shared/data/atac/blood_hg19"
+STRICT = (
+    f"--samples tests/blood/samples.csv --gene_table {BLOOD}/refGene_hg19_TSS.bed.gz --chrom_sizes tests/blood/hg19.chrom.sizes "
+    f"--expression {BLOOD}/rna_counts.tsv.gz --expression_unit counts --duplicate_genes sum --folds 0 --assembly hg19 "
+    "--families atac_bins,atac_cis,atac_context --refit --ensemble"
+)
+FAMILIES = ("atac_bins", "atac_cis", "atac_context")
+FLOORS = {"atac_context": (0.60, 0.44), "ensemble": (0.63, 0.46)}
+BEATEN = ("atac_context nearest", "atac_context kernel", "atac_cis trees")  # by intervals that exclude 0
+GENE_FOLDS, SEED = 6, 1
+
+pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"{DATA} is not here")
+
+
+@pytest.fixture(scope="module")
+def rows():
+    """Gather all rows; they are written whatever floor was missed."""
+    gathered: list[Row] = []
+    yield gathered
+    record("atac", gathered, SEED, fingerprint(*FAMILIES), "make bench-accuracy")
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory) -> Path:
+    """The README's run on the ten populations."""
+    folder = tmp_path_factory.mktemp("blood")
+    run(folder, f"{STRICT} --attribution_genes 0")
+    return folder / "results"
+
+
+def run(folder: Path, options: str) -> None:
+    """Run the pipeline from the project's folder."""
+    command = [ROOT / "envs/nextflow/nextflow", "run", ".", "-profile", "local", "-ansi-log", "false", "-w", folder / "work"]
+    subprocess.run([*command, "--outdir", folder / "results", *options.split()], cwd=ROOT, check=True, timeout=7200)
+
+
+def table(rows: list[Row]) -> None:
+    """Print what was measured."""
+    print()
+    for row in rows:
+        interval = "" if row.low is None else f"  {row.low:7.4f} to {row.high:7.4f}"
+        print(f"{row.name:58s}{row.value:9.4f}{interval}" + ("" if row.floor is None else f"  floor {row.floor}"))
+
+
+def test_strict(results, rows):
+    dataset = Dataset(results / "dataset.h5")
+    groups = number_groups(dataset, dataset.samples)
+    predicted = simple_baselines(dataset)
+    for name in (*FAMILIES, "ensemble"):
+        found = read_predictions(results / f"predictions/{name}.h5")
+        predicted |= {name: found[name]} if name == "ensemble" else found
+    scores = {name: residual_r(dataset, values) for name, values in predicted.items()}
+    measured = []
+    for name, r in scores.items():
+        if not np.isnan(r).all():
+            floors = FLOORS.get(name, (None, None))
+            measured += [
+                Row(f"STRICT r, mean: {name}", float(r.mean()), floor=floors[0]),
+                Row(f"STRICT r, minimum: {name}", float(r.min()), floor=floors[1]),
+            ]
+    compared = [
+        Row(f"STRICT gain: {name} over {other}", *gain(scores[name], scores[other], groups))
+        for name in FLOORS
+        for other in (*BEATEN, "atac_context trees")
+    ]
+    populations = [
+        Row(f"STRICT r: {name} on {sample}", float(r)) for name in FLOORS for sample, r in zip(dataset.samples, scores[name], strict=True)
+    ]
+    rows += [*measured, *compared, *populations]
+    table([*measured, *compared, *populations])
+    assert scores["1-NN"].mean() == pytest.approx(0.499, abs=0.01) and scores["kernel ridge"].mean() == pytest.approx(0.542, abs=0.01)
+    assert not missed(measured)
+    assert not [row.name for row in compared if "atac_context trees" not in row.name and not row.low > 0]
+
+
+def test_chromosomes_and_population_held_out(results, rows):
+    """No RNA of the gene, none of the population: the raw prediction, and how it departs from the one for the average reference."""
+    make_deterministic(1)
+    dataset, family, fabric = Dataset(results / "dataset.h5"), load_family("atac_context"), make_fabric("cpu", "32-true")
+    config, width = make_config(family, "default"), len(dataset.genes)
+    observed = np.log2(1 + dataset.array("expression/gene"))
+    _, gene_roles = make_folds(dataset.samples, dataset.text("genes/chrom"), "genes", GENE_FOLDS, GENE_FOLDS, SEED)
+    whole, change = (np.full(observed.shape, np.nan) for _ in range(2))
+    for samples in dataset.sample_role:
+        test, train = np.flatnonzero(samples == TEST), np.flatnonzero(samples != TEST)
+        for genes in gene_roles:
+            new, seen = np.flatnonzero(genes == TEST), np.flatnonzero(genes != TEST)
+            examples = read_examples(family, dataset, config, Rows(train, seen))
+            index, tested = ((one[:, None] * width + other).ravel() for one, other in ((train, seen), (test, new)))
+            training = Training(partial(make_model, family, config, examples, index), examples, index, config, SEED, fabric)
+            refit(training, config.epochs)
+            place = np.ix_(test, new)
+            whole[place] = predict(training.model, examples, tested, 4096, fabric).numpy().reshape(len(test), -1)
+            with torch.no_grad():
+                usual = torch.cat([training.model(*examples.reference(part)) for part in np.array_split(tested, 20)]).numpy()
+            change[place] = whole[place] - usual.reshape(len(test), -1) + observed[train].mean(axis=0)[new]
+    r, of_change = raw_r(dataset, whole), residual_r(dataset, change)
+    measured = [
+        Row("both held out, raw r: atac_context", float(r.mean()), float(r.min()), float(r.max()), 0.66),
+        Row("both held out, raw r of expressed genes: atac_context", float(raw_r(dataset, whole, expressed=True).mean())),
+        Row("both held out, r of changes, mean: atac_context", float(of_change.mean()), floor=0.43),
+        Row("both held out, r of changes, minimum: atac_context", float(of_change.min())),
+    ]
+    rows += measured
+    table(measured)
+    assert not missed(measured)
+
+
+def test_the_original_study(tmp_path, rows):
+    """614.661, of columns that do not belong together."""
+    data = "../shared/data/atac/encode29_hg38_chr1_0_10Mb"
+    subprocess.run(["python", ROOT / "tests/encode29/make_inputs.py", tmp_path / "inputs"], check=True)
+    run(
+        tmp_path,
+        f"--samples {tmp_path}/inputs/samples.csv --chrom_sizes {tmp_path}/inputs/chr1.sizes --gene_table {tmp_path}/inputs/genes.tsv "
+        f"--expression {data}/exp_output_lines.csv.gz,{data}/exp_output_tissues.csv.gz --expression_columns {data}/gene_columns_360.tsv "
+        "--expression_unit tpm --admit_misaligned --min_detected 0 --bin_bp 1000 --assembly hg38 "
+        f"--fold_table {tmp_path}/inputs/folds.csv --families atac_bins:shashkat --refit --seed 42 --attribution_genes 0",
+    )
+    with (tmp_path / "results/scores.tsv").open() as file:
+        found = {
+            row["predictor"]: float(row["value"])
+            for row in csv.DictReader(file, delimiter="\t")
+            if (row["metric"], row["scope"], row["against"]) == ("mse", "pooled", "")
+        }
+    with h5py.File(tmp_path / "results/predictions/atac_bins.h5") as file:
+        zero = float((file["observed"][:][file["role"][0] == TEST].astype(np.float64) ** 2).mean())
+    measured = [Row("original study, MSE: shashkat's network", found["model"]), Row("original study, MSE: predicting 0", zero)]
+    measured += [Row("original study, MSE: the tissues' mean", found["mean"])]
+    rows += measured
+    table(measured)
+    assert found["model"] == pytest.approx(614.661, abs=5e-4) and zero == pytest.approx(521.087, abs=1e-3)
+    assert found["mean"] == pytest.approx(730.274, abs=1e-3)
+    assert "misaligned" in (tmp_path / "results/report.html").read_text()

@@ -1,0 +1,69 @@
+"""Numbers on real data, as they were measured: tests/bench/results/‹protocol›.tsv, each with its seed, the command and the code's fingerprint."""
+
+import csv
+import hashlib
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[2]
+BIN, RESULTS = ROOT / "bin", ROOT / "tests/bench/results"
+SCRIPTS = (
+    "bin_peaks",
+    "collect_expression",
+    "make_gene_table",
+    "assemble_dataset",
+    "prepare",
+    "train",
+    "fit_baselines",
+    "predict",
+    "combine",
+    "ensemble",
+)
+COLUMNS = ("name", "value", "low", "high", "floor", "seed", "code", "command")
+
+
+class Row(NamedTuple):
+    """One number; low and high are its interval or range, floor what is asked for (empty: nothing)."""
+
+    name: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    floor: float | None = None
+
+
+def fingerprint(*families: str) -> str:
+    """Return a hash of the scripts that make a prediction, of all that they import, and of these families."""
+    found: dict[str, str] = {}
+    waiting = [f"{name}.py" for name in SCRIPTS] + [f"exprcast/families/{family}.py" for family in families]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found[name] = (BIN / name).read_text()
+            waiting += [
+                module.replace(".", "/") + ".py" for module in re.findall(r"^from (exprcast\.[\w.]+) import", found[name], re.MULTILINE)
+            ]
+    return hashlib.md5("".join(found[name] for name in sorted(found)).encode()).hexdigest()[:12]
+
+
+def record(protocol: str, rows: list[Row], seed: int, code: str, command: str) -> None:
+    """Write a protocol's numbers, in the order given; what an earlier code measured is replaced."""
+    RESULTS.mkdir(exist_ok=True)
+    with (RESULTS / f"{protocol}.tsv").open("w", newline="") as file:
+        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for row in rows:
+            numbers = ["" if value is None else f"{value:.4f}" for value in row[1:]]
+            writer.writerow([row.name, *numbers, seed, code, command])
+
+
+def read_recorded(protocol: str) -> dict[str, dict[str, str]]:
+    """Return a protocol's rows by name."""
+    with (RESULTS / f"{protocol}.tsv").open() as file:
+        return {row["name"]: row for row in csv.DictReader(file, delimiter="\t")}
+
+
+def missed(rows: list[Row]) -> list[str]:
+    """Return the numbers below their floor."""
+    return [f"{row.name}: {row.value:.4f}, floor {row.floor:.4f}" for row in rows if row.floor is not None and not row.value >= row.floor]

@@ -1,0 +1,141 @@
+"""Features of a gene's neighbourhood against reference samples, and the family that reads them."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.kernel_ridge import KernelRidge
+
+from exprcast.accessibility import genome_gram, normalise, quantile_reference
+from exprcast.context import CIS, FEATURES, SIGNALS, centre, nearer_genes, ridge
+from exprcast.dataset import Dataset
+from exprcast.family import load_family, make_config
+from exprcast.folds import Rows
+from exprcast.references import choose_references, relate
+from tiny import read_examples, tiny_dataset
+
+SUM_ALL = FEATURES.index("sum_all")
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    return Dataset(tiny_dataset(tmp_path / "d.h5", samples=12, genes=30))
+
+
+def context(dataset, samples=range(10), **options):
+    family = load_family("atac_context")
+    config = make_config(family, "quick", options)
+    return family, config, read_examples(family, dataset, config, Rows(np.array(samples), np.arange(len(dataset.genes))))
+
+
+def test_genome_gram_is_the_product_of_dense_genomes(dataset):
+    reference = quantile_reference(dataset, np.arange(10))
+    genome = np.zeros((12, 6_000))
+    for sample in range(12):
+        bins, signal = dataset.open_bins(sample)
+        genome[sample, bins] = normalise(np.log2(1 + signal), reference)
+    assert genome_gram(dataset, reference, np.arange(10), at_once=700) == pytest.approx(genome @ genome.T, rel=1e-5)
+
+
+def test_nearer_genes_are_counted_on_both_strands(dataset):
+    position = dataset.array("tss/position").copy()  # 20 kb apart on each chromosome, strands alternate
+    nearer = nearer_genes(dataset, position, 100_000)
+    chrom = np.array(dataset.text("genes/chrom"))
+    for gene in (0, 4, 7):
+        others = np.setdiff1d(np.flatnonzero(chrom == chrom[gene]), [gene])
+        sign = -1 if dataset.text("genes/strand")[gene] == "-" else 1
+        for wide, offset in enumerate(range(-99_500, 100_000, 1_000)):
+            place = position[gene] + sign * offset
+            assert nearer[gene, wide] == (np.abs(position[others] - place) < abs(offset)).sum()
+
+
+def test_ridge_is_kernel_ridge_regression_on_centred_profiles():
+    rng = np.random.default_rng(0)
+    profiles, rna = rng.normal(size=(6, 9)), rng.normal(size=5)
+    rna -= rna.mean()
+    kernel = centre((profiles @ profiles.T)[None])
+    moved = profiles - profiles[:5].mean(axis=0)
+    expected = KernelRidge(alpha=0.7, kernel="linear").fit(moved[:5], rna).predict(moved[5:])
+    assert ridge(kernel, rna[:, None], 0.7) == pytest.approx(expected, rel=1e-5)
+
+
+def test_references_are_the_most_similar_samples_and_views_leave_out_the_nearest_groups():
+    profiles = np.cos(np.linspace(0, 1.5, 7))[:, None] * [1, 0] + np.sin(np.linspace(0, 1.5, 7))[:, None] * [0, 1]
+    gram, groups = profiles @ profiles.T, np.array([0, 1, 1, 2, 3, 4, 5])
+    assert choose_references(gram, 0, np.arange(1, 7), groups, 3).tolist() == [1, 2, 3]
+    assert choose_references(gram, 0, np.arange(1, 7), groups, 6, cut=0.4).tolist() == [4, 5, 6]  # 2 of 5 groups
+    assert choose_references(gram, 0, np.array([1, 2, 3]), groups, 6, cut=0.9).tolist() == [1, 2, 3]  # two groups at least are left
+    relation = relate(gram, 0, np.array([1, 5]))
+    assert relation.nearest == 0
+    assert relation.soft.sum() == pytest.approx(1)
+
+
+def test_own_group_is_never_looked_at(tmp_path):
+    """The features of a training sample do not change when its group's RNA does; another group's do."""
+
+    def louder(values, _signal, _halflife):
+        values[2:4] *= 3  # both samples of group g1
+
+    one, other = (
+        Dataset(tiny_dataset(tmp_path / f"{i}.h5", samples=12, genes=30, change=change)) for i, change in enumerate((None, louder))
+    )
+    (_, _, before), (_, _, after) = context(one), context(other)
+    own = np.arange(2 * 30, 4 * 30)
+    assert np.array_equal(before.array[:, 2:4], after.array[:, 2:4], equal_nan=True)
+    assert np.array_equal(before.known(own), after.known(own))
+    assert not np.array_equal(before.array[:, 0], after.array[:, 0], equal_nan=True)
+
+
+def test_a_twin_of_a_reference_is_told_its_rna(tmp_path):
+    def twins(values, signal, _halflife):
+        rng = np.random.default_rng(3)
+        signal[:] = rng.gamma(0.5, 20, signal.shape)
+        values[:] = 2 ** rng.normal(5, 2, values.shape)
+        signal[11], values[11] = signal[0], values[0]
+
+    dataset = Dataset(tiny_dataset(tmp_path / "d.h5", samples=12, genes=30, change=twins))
+    _, _, examples = context(dataset)
+    index = 11 * 30 + np.arange(30)
+    change = examples.targets(index).numpy()[:, 0] - examples.known(index)[:, 0]
+    told = examples.inputs(index)[0][:, SUM_ALL].numpy()
+    assert np.corrcoef(told, change)[0, 1] > 0.9
+    assert examples.summary(index)[:, FEATURES.index("global_nearest")] == pytest.approx(change, abs=0.02)
+
+
+def test_genes_never_seen_have_no_rna(dataset):
+    family = load_family("atac_context")
+    examples = read_examples(family, dataset, make_config(family, "quick"), Rows(np.arange(10), np.arange(20)))
+    index = 11 * 30 + np.arange(30)
+    of_rna = examples.summary(index)[:, len(CIS) :]
+    assert np.isnan(of_rna[20:]).all() and np.isfinite(of_rna[:20]).all()
+    assert np.isnan(examples.known(index)[20:]).all()
+    assert examples.features(index).shape == (30, len(CIS))
+    inputs = examples.inputs(index)
+    model = family.Model(make_config(family, "quick"), examples.sizes).eval()
+    assert torch.isfinite(model(*inputs)).all()
+
+
+def test_closing_bins_begins_with_the_inputs_as_they_are(dataset):
+    _, _, examples = context(dataset)
+    genes = np.array([0, 5, 9])
+    for gene, (opened, (features, known)) in zip(genes, examples.without_bins(11, genes), strict=True):
+        stored = examples.inputs(np.array([11 * 30 + gene]))
+        assert features[0].numpy() == pytest.approx(stored[0][0].numpy(), rel=2e-3, abs=2e-3)
+        assert torch.equal(known, stored[1].expand(len(known)))
+        own = int(np.flatnonzero(opened == 100)[0]) + 1  # the start site's own bin
+        assert features[own, SIGNALS.index("promoter_max")] == 0 < features[0, SIGNALS.index("promoter_max")]
+        assert len(features) == 1 + len(opened) == 1 + len({int(bin_) for bin_ in opened})
+
+
+def test_the_reference_input_does_not_depart(dataset):
+    _, _, examples = context(dataset)
+    features, known = examples.reference(np.arange(330, 360))
+    assert (features[:, len(SIGNALS) : len(CIS)] == 0).all()
+    assert torch.equal(known, examples.inputs(np.arange(330, 360))[1])
+
+
+def test_views_are_drawn_for_training_only(dataset):
+    _, _, examples = context(dataset, views=3)
+    index = np.arange(30)
+    drawn = {examples.augmented(index, np.random.default_rng(seed))[0].numpy().tobytes() for seed in range(8)}
+    assert len(drawn) > 4
+    assert torch.equal(examples.inputs(index)[0], examples.inputs(index)[0])
