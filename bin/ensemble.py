@@ -12,7 +12,7 @@ import numpy as np
 from exprcast.cell_table import write_cells
 from exprcast.cli import log, run, whole_file, write_task
 from exprcast.dataset import Dataset
-from exprcast.ensemble import PENALTY, Member, average, choose_alike, family_of, learn_all, list_members
+from exprcast.ensemble import TRUST, Member, average, choose_alike, family_of, learn_all, list_members
 from exprcast.estimates import number_groups
 from exprcast.scoring import open_predictions, row_blocks
 from exprcast.tables import refuse_duplicates
@@ -20,8 +20,9 @@ from exprcast.tables import refuse_duplicates
 COPIED = ("rows", "columns", "folds", "observed", "role", "training_mean")
 METHODS = (
     "It is the weighted mean of {count} predictions: {names}. In each fold the weights (none negative, their sum 1) minimise the squared error over "
-    "measured validation values, all groups of samples counting alike, plus {penalty} times the best member's error times the sum of squared weights, "
-    "which draws them towards equal ones. They were learned on predictions by fits that had not seen the validation values; test values took no part."
+    "measured validation values, all groups of samples counting alike, plus {trust} times the best member's error times the squared distance from the "
+    "plain mean of the networks, so that few validation groups do not decide alone. They were learned on predictions by fits that had not seen the "
+    "validation values; test values took no part."
 )
 
 
@@ -46,7 +47,7 @@ def ensemble(options: argparse.Namespace) -> None:
 
 def describe_methods(files: Sequence[h5py.File], members: Sequence[Member], left_out: dict[str, str]) -> str:
     """Return the methods text: what is averaged, how the weights were learned, what was left out, which networks collapsed."""
-    said = [METHODS.format(count=len(members), names=", ".join(member.name for member in members), penalty=PENALTY)]
+    said = [METHODS.format(count=len(members), names=", ".join(member.name for member in members), trust=TRUST)]
     if left_out:
         said.append(f"Left out: {'; '.join(f'{name} ({why})' for name, why in left_out.items())}.")
     collapsed = [family_of(file) for file in files if (file["status"].asstr()[:] == "collapsed").any()]

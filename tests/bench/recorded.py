@@ -48,19 +48,24 @@ def fingerprint(*families: str) -> str:
 
 
 def record(protocol: str, rows: list[Row], seed: int, code: str, command: str) -> None:
-    """Write a protocol's numbers, in the order given; what an earlier code measured is replaced."""
+    """Write a protocol's numbers; those that were not measured now stay as they are, with the code that made them."""
     RESULTS.mkdir(exist_ok=True)
+    known = read_recorded(protocol)
+    for row in rows:
+        numbers = ["" if value is None else f"{value:.4f}" for value in row[1:]]
+        known[row.name] = dict(zip(COLUMNS, [row.name, *numbers, str(seed), code, command], strict=True))
     with (RESULTS / f"{protocol}.tsv").open("w", newline="") as file:
-        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for row in rows:
-            numbers = ["" if value is None else f"{value:.4f}" for value in row[1:]]
-            writer.writerow([row.name, *numbers, seed, code, command])
+        writer = csv.DictWriter(file, COLUMNS, delimiter="\t", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(known.values())
 
 
 def read_recorded(protocol: str) -> dict[str, dict[str, str]]:
-    """Return a protocol's rows by name."""
-    with (RESULTS / f"{protocol}.tsv").open() as file:
+    """Return a protocol's rows by name; none where nothing was ever recorded."""
+    path = RESULTS / f"{protocol}.tsv"
+    if not path.is_file():
+        return {}
+    with path.open() as file:
         return {row["name"]: row for row in csv.DictReader(file, delimiter="\t")}
 
 
