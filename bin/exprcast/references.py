@@ -99,19 +99,10 @@ class Cohort:
     def compare(self, sample: int, references: np.ndarray) -> np.ndarray:
         """Return (genes, FEATURES) of one sample against references."""
         relation, rna, known = relate(self.gram, sample, references), self.rna.values[references], self.rna.known(sample)
-        features = np.concatenate(
-            [
-                compare(
-                    self.around(sample, genes),
-                    self.around(references, genes),
-                    rna[:, genes],
-                    known[genes],
-                    relation,
-                    [root[genes] for root in self.roots],
-                    self.scales,
-                )
-                for genes in self.blocks
-            ]
-        )
+        parts = []
+        for genes in self.blocks:
+            own, others = self.around(sample, genes), self.around(references, genes)
+            parts.append(compare(own, others, rna[:, genes], known[genes], relation, [root[genes] for root in self.roots], self.scales))
+        features = np.concatenate(parts)
         programmes(features, rna)
         return features

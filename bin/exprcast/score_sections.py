@@ -215,7 +215,7 @@ def in_order(p: Predictions, units: Units, metric: str) -> dict[str, dict[str, f
 def samples_picture(p: Predictions, scores: Scores, samples: dict[str, dict[str, float]], metric: str) -> Picture:
     """Draw the judged metric sample by sample beside the best simple rule; a histogram where bars would be too many."""
     rule = best_rule(scores, p, metric) or MODEL
-    ids = list(samples[MODEL])
+    ids = [one for one, r in samples[MODEL].items() if not np.isnan(r)]  # those that were tested
     values = {name: np.array([samples[name].get(one, np.nan) for one in ids], dtype=float) for name in (MODEL, rule)}
     wins = int((values[MODEL] > np.nan_to_num(values[rule])).sum())
     caption = f"{p.family}: {metric} sample by sample; the model is above the best {other_name(p, 'simple ')} ({rule_name(rule)}) in {wins:,} of {len(ids):,} samples."
