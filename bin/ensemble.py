@@ -21,8 +21,8 @@ COPIED = ("rows", "columns", "folds", "observed", "role", "training_mean")
 METHODS = (
     "It is the weighted mean of {count} predictions: {names}. In each fold the weights (none negative, their sum 1) minimise the squared error over "
     "measured validation values, all groups of samples counting alike, plus {trust} times the best member's error times the squared distance from the "
-    "plain mean of the networks, so that few validation groups do not decide alone. They were learned on predictions by fits that had not seen the "
-    "validation values; test values took no part."
+    "plain mean of the networks, so that few validation groups do not decide alone. They were learned on predictions by fits whose epochs and penalties "
+    "these values had chosen, but that were not fitted on them; test values took no part."
 )
 
 

@@ -6,11 +6,12 @@ import torch
 from sklearn.kernel_ridge import KernelRidge
 
 from exprcast.accessibility import genome_gram, normalise, quantile_reference
-from exprcast.context import CIS, FEATURES, SIGNALS, centre, nearer_genes, ridge
+from exprcast.cli import InputError
+from exprcast.context import CIS, FEATURES, PROGRAMMES, SIGNALS, centre, nearer_genes, ridge
 from exprcast.dataset import Dataset
 from exprcast.family import load_family, make_config
 from exprcast.folds import Rows
-from exprcast.references import choose_references, relate
+from exprcast.references import choose_references, means_of_others, relate
 from tiny import read_examples, tiny_dataset
 
 SUM_ALL = FEATURES.index("sum_all")
@@ -126,11 +127,14 @@ def test_closing_bins_begins_with_the_inputs_as_they_are(dataset):
         assert len(features) == 1 + len(opened) == 1 + len({int(bin_) for bin_ in opened})
 
 
-def test_the_reference_input_does_not_depart(dataset):
-    _, _, examples = context(dataset)
+@pytest.mark.parametrize("references", [3, 16])
+def test_the_reference_input_does_not_depart(dataset, references):
+    _, _, examples = context(dataset, references=references)
     features, known = examples.reference(np.arange(330, 360))
     assert (features[:, len(SIGNALS) : len(CIS)] == 0).all()
     assert torch.equal(known, examples.inputs(np.arange(330, 360))[1])
+    assert (features[:, [FEATURES.index(name) for name in PROGRAMMES]] == 0).all()
+    assert torch.equal(features[:, SUM_ALL], features[:, FEATURES.index("rna_near")])
 
 
 def test_views_are_drawn_for_training_only(dataset):
@@ -138,4 +142,32 @@ def test_views_are_drawn_for_training_only(dataset):
     index = np.arange(30)
     drawn = {examples.augmented(index, np.random.default_rng(seed))[0].numpy().tobytes() for seed in range(8)}
     assert len(drawn) > 4
-    assert torch.equal(examples.inputs(index)[0], examples.inputs(index)[0])
+    assert np.array_equal(examples.inputs(index)[0].numpy(), examples.array[0, 0].astype(np.float32))
+
+
+def test_means_leave_the_own_group_out():
+    values, number = np.array([[1.0, np.nan], [3.0, 2.0], [8.0, np.nan]]), np.array([0, 0, 1])
+    means = means_of_others(values, number)
+    assert means[0, 0] == 8 and np.isnan(means[0, 1])
+    assert means[1].tolist() == [2, 2]
+
+
+def test_a_gene_that_no_reference_has_is_not_silent(tmp_path):
+    """Gene 0 is measured in one training sample only: for others that reference may be too far, for itself there is none."""
+
+    def rare(values, _signal, _halflife):
+        values[1:, 0] = np.nan
+
+    dataset = Dataset(tiny_dataset(tmp_path / "d.h5", samples=12, genes=30, change=rare))
+    _, _, examples = context(dataset, references=2)
+    index = np.arange(4, 12) * 30
+    known = examples.known(index)[:, 0]
+    assert np.isfinite(known).all()
+    assert examples.inputs(index)[0][:, FEATURES.index("rna_mean")].numpy() == pytest.approx(known, abs=0.01)
+    assert not examples.all_seen or np.isfinite(examples.rna.means).any(axis=0).all()
+
+
+@pytest.mark.parametrize("wrong", [{"references": 0}, {"flank_bp": 0}, {"views": 0}])
+def test_impossible_settings_are_named(wrong):
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        make_config(load_family("atac_context"), "default", wrong)

@@ -14,7 +14,7 @@ import report
 from exprcast.cell_table import write_cells
 from exprcast.cli import InputError
 from exprcast.dataset import TEST, TRAIN, VALID, Dataset
-from exprcast.ensemble import PENALTY, Member, average, learn_weights, measure_errors
+from exprcast.ensemble import PENALTY, TRUST, Member, average, learn_weights, measure_errors
 from exprcast.folds import combine_roles
 from exprcast.tables import write_table
 from tiny import run_script as run
@@ -327,3 +327,11 @@ def test_scores_and_report_take_it_like_a_family(hold_out, tmp_path):
     assert "every simple rule" in page and page.count("COLLAPSED") == 1
     with pytest.raises(InputError, match="COLLAPSED: .* of .* networks .*a fold 0 seed 1"):
         check_trained.check_trained(Namespace(predictions=paths, out=tmp_path / "trained.txt"))
+
+
+def test_a_prior_is_where_weights_start_from():
+    """With errors of 1 that do not go together, |w|² + TRUST |w − prior|² of sum 1 has its least by pencil."""
+    products, prior = np.eye(3), np.array([1.0, 0.0, 0.0])
+    expected = (np.full(3, 1 / 3) * 1 + TRUST * prior) / (1 + TRUST)
+    assert learn_weights(products, prior) == pytest.approx(expected, abs=1e-6)
+    assert learn_weights(np.diag([50.0, 1.0, 1.0]), prior)[0] < expected[0]

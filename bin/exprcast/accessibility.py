@@ -105,16 +105,6 @@ def window_starts(dataset: Dataset, position: np.ndarray, gene: np.ndarray, flan
     return bin_offsets(dataset.chrom_sizes, dataset.bin_bp)[chrom] + position // dataset.bin_bp + chrom * flank
 
 
-def window_index(dataset: Dataset, position: np.ndarray, gene: np.ndarray, flank: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return genome-wide bin numbers (positions, 2 · flank + 1) around positions, and which of them lie on the chromosome."""
-    names = list(dataset.chrom_sizes)
-    chrom = np.array([names.index(name) for name in dataset.text("genes/chrom")])[gene]
-    offsets = bin_offsets(dataset.chrom_sizes, dataset.bin_bp)
-    index = (offsets[chrom] + position // dataset.bin_bp)[:, None] + np.arange(-flank, flank + 1)
-    inside = (index >= offsets[chrom][:, None]) & (index < offsets[chrom + 1][:, None])
-    return np.where(inside, index, 0), inside
-
-
 def read_windows(
     dataset: Dataset, samples: np.ndarray, position: np.ndarray, reference: tuple[np.ndarray, np.ndarray], flank_bp: int, bin_bp: int
 ) -> Iterator[np.ndarray]:

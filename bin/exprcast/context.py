@@ -48,7 +48,6 @@ GENES_AT_ONCE = 500
 class Relation(NamedTuple):
     """How one sample resembles its references over the whole genome."""
 
-    references: np.ndarray  # (references,) numbers of samples
     kernel: np.ndarray  # (references + 1, references + 1) centred on the references, their mean variance 1; the sample comes last
     soft: np.ndarray  # (references,) weights that sum to 1
     nearest: int  # place among the references
@@ -148,6 +147,7 @@ def compare(
     usual = others.signals.mean(axis=0)  # (genes, SIGNALS)
     changes = own.signals - usual
     near = nan_mean(rna, axis=0).astype(np.float32)
+    near = np.where(np.isnan(near), known, near)  # measured in training, but in none of the references
     rna_change = np.nan_to_num(rna - near)  # (references, genes)
     deviation = others.signals - usual
     covariance = (deviation * rna_change[:, :, None]).mean(axis=0)
@@ -158,13 +158,16 @@ def compare(
     predicted = [ridge(relation.kernel[None], rna_change, PENALTY), relation.soft @ rna_change, rna_change[relation.nearest]]
     distance = np.diagonal(kernels[-1], axis1=1, axis2=2)[:, :-1] - 2 * kernels[-1][:, -1, :-1]
     predicted.append(rna_change[distance.argmin(axis=1), np.arange(len(near))])
-    spread = [variance(kernel) for kernel in kernels]
+    spread = [np.maximum(variance(kernel), 1e-3) for kernel in kernels]
     firm = [np.maximum(one, scale) for one, scale in zip(spread, scales[len(SIGNALS) :], strict=True)]
     predicted += [ridge(kernel, rna_change, PENALTY * one) for kernel, one in zip(kernels, spread, strict=True)]
     predicted += [ridge(kernel, rna_change, FIRM_PENALTY * one) for kernel, one in zip(kernels, firm, strict=True)]
-    sums = [relation.kernel + kernel / np.maximum(one, 1e-3)[:, None, None] for kernel, one in zip(kernels, spread, strict=True)]
+    sums = [relation.kernel + kernel / one[:, None, None] for kernel, one in zip(kernels, spread, strict=True)]
     sums.append(relation.kernel + sum(SHARE * kernel / one[:, None, None] for kernel, one in zip(kernels, firm, strict=True)))
     predicted += [ridge(kernel, rna_change, PENALTY * variance(kernel)) for kernel in sums]
+    lowest, highest = rna_change.min(axis=0), rna_change.max(axis=0)
+    span = highest - lowest  # kernels extrapolate where references hardly differ: no further than as far again as the references reach
+    predicted = [np.clip(values, lowest - span, highest + span) for values in predicted]
     of_rna = np.column_stack([slopes, *told, *(values + offset for values in predicted), *[np.full(len(near), np.nan)] * len(PROGRAMMES)])
     of_rna[np.isnan(known)] = np.nan
     return np.column_stack([own.signals, changes, of_rna]).astype(np.float32)
@@ -172,7 +175,7 @@ def compare(
 
 def local_kernel(own: np.ndarray, others: np.ndarray, root: np.ndarray) -> np.ndarray:
     """Return (genes, members, members) centred inner products of windows (genes, wide bins) and (references, genes, wide bins)."""
-    members = np.concatenate([others, own[None]]) * root
+    members = (np.concatenate([others, own[None]]) - others.mean(axis=0)) * root
     members = np.ascontiguousarray(members.transpose(1, 0, 2))
     return centre((members @ members.transpose(0, 2, 1)).astype(np.float64))
 
@@ -189,4 +192,7 @@ def programmes(features: np.ndarray, rna: np.ndarray) -> None:
     square += (PROGRAMME_PENALTY * np.trace(square) / len(square) + 1e-9) * np.eye(len(square))
     for name, evidence in PROGRAMMES.items():
         told = features[seen, FEATURES.index(evidence)].astype(np.float64)
+        told -= (
+            features[seen, FEATURES.index("rna_near")] if evidence in RNA[len(SIGNALS) :] else 0
+        )  # as departures from the references' mean
         features[seen, FEATURES.index(name)] = np.linalg.solve(square, change @ (told - told.mean())) @ change

@@ -6,7 +6,6 @@ from exprcast.accessibility import CODES_PER_LOG2
 from exprcast.context import GENES_AT_ONCE, Around, Relation, centre, compare, programmes
 from exprcast.dataset import Dataset
 from exprcast.folds import GROUP_COLUMNS, group_samples
-from exprcast.means import nan_mean
 
 SOFTNESS = 10.0  # of the weights that fall with dissimilarity
 
@@ -26,18 +25,25 @@ class Rna:
         self.values = np.full((len(dataset.samples), len(dataset.genes)), np.nan, dtype=np.float32)
         self.values[np.ix_(self.training, genes)] = np.log2(1 + dataset.array(target)[np.ix_(self.training, genes)])
         self.group = np.where(np.isin(np.arange(len(dataset.samples)), self.training), self.groups, -1)  # −1: not in training
-        names = np.unique(self.group)
-        self.means = {
-            name: nan_mean(self.values[self.training[self.groups[self.training] != name]], axis=0).astype(np.float32) for name in names
-        }
+        self.number = np.unique(self.group, return_inverse=True)[1]  # of each sample's row in `means`
+        self.means = means_of_others(self.values, self.number)
 
     def known(self, sample: int) -> np.ndarray:
         """Return (genes,) means over the training samples of other groups; NaN = never seen."""
-        return self.means[self.group[sample]]
+        return self.means[self.number[sample]]
 
     def candidates(self, sample: int) -> np.ndarray:
         """Return the training samples of other groups."""
         return self.training[self.groups[self.training] != self.group[sample]]
+
+
+def means_of_others(values: np.ndarray, number: np.ndarray) -> np.ndarray:
+    """Return (groups, genes) float32: for each numbered group the genes' means over all samples of other groups; NaN = none has a value."""
+    sums, counts = (np.zeros((number.max() + 1, values.shape[1])) for _ in range(2))
+    np.add.at(sums, number, np.nan_to_num(values, nan=0.0))
+    np.add.at(counts, number, ~np.isnan(values))
+    with np.errstate(invalid="ignore"):
+        return ((sums.sum(axis=0) - sums) / (counts.sum(axis=0) - counts)).astype(np.float32)
 
 
 def choose_references(gram: np.ndarray, sample: int, candidates: np.ndarray, groups: np.ndarray, most: int, cut: float = 0.0) -> np.ndarray:
@@ -63,7 +69,7 @@ def relate(gram: np.ndarray, sample: int, references: np.ndarray) -> Relation:
     similarity = cosine(gram, sample, references)
     soft = np.exp(SOFTNESS * (similarity - similarity.max()))
     kernel = kernel / max(np.trace(kernel[:-1, :-1]) / len(references), 1e-9)
-    return Relation(references, kernel, soft / soft.sum(), int(similarity.argmax()))
+    return Relation(kernel, soft / soft.sum(), int(similarity.argmax()))
 
 
 class Cohort:

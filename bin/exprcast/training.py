@@ -6,7 +6,7 @@ the loss is no number any more. The weights that would be kept are judged. Such 
 three times. Device and precision are Lightning Fabric's.
 
 Where a fit is repeated on training and validation together, nothing is judged any more: it has the seed and the number of epochs
-that the first one chose, and a schedule over as many epochs.
+that the first one chose, and the same schedule, broken off there.
 """
 
 import ctypes

@@ -96,7 +96,7 @@ def prepare(dataset: Dataset, rows: Rows, config: Config) -> dict:
         "mean_bins": torch.from_numpy(np.asarray(mean_bins, dtype=np.float32).ravel()),
         "tss": torch.from_numpy(tss),
         "mean_near": torch.from_numpy(signal_near(dataset, rows.samples, tss, reference).mean(axis=0)),
-        "components": torch.tensor(min(config.components, len(rows.samples) - 1)),
+        "components": torch.tensor(min(config.components, max(len(rows.samples) - 1, 1))),
     }
 
 

@@ -42,7 +42,8 @@ METHODS = (
     "A small network for all genes ({hidden} hidden units beside a linear function) read how the quantile-normalised signal within ± {flank_bp:,} bp "
     "of a gene's start site departs from that of at most {references} training samples with known RNA, what kernel ridge regression on local and "
     "genome-wide similarity predicts from their RNA, and which gene programmes all neighbourhoods together announce. A sample's own group was never "
-    "among its references, in training as in prediction; in training the most similar groups were left out, too, in some views."
+    "among its references, in training as in prediction; in training (of up to {most_viewed} samples) the most similar groups were left out, too, in "
+    "some views."
 )
 RIDGE = 100.0  # added to the sums of squares of standardised features
 FITTED_ON = 400_000  # examples at most that scales and linear starts are fitted on
@@ -65,6 +66,13 @@ class Config(Settings):
     batch_size: int = 1_024
     examples_per_epoch: int = 300_000
     learning_rate: float = 2e-3
+
+    def __post_init__(self) -> None:
+        """Raise InputError for a number that cannot be."""
+        super().__post_init__()
+        for name, least in {"flank_bp": WIDE_BP, "references": 1, "views": 1, "hidden": 1}.items():
+            if getattr(self, name) < least:
+                raise InputError(f"{name} {getattr(self, name)}: {least:,} at least is needed")
 
 
 PRESETS = {"default": {}, "quick": {"epochs": 2, "hidden": 16, "views": 2}}
@@ -146,7 +154,7 @@ class Examples:
         self.values = np.log2(1 + dataset.array(TARGET))  # (samples, genes)
         self.tss, self.array, self.sample_gram = state["tss"].numpy(), extracted["features"], extracted["gram"]
         self.rna = read_rna(dataset, state)
-        self.all_seen = len(state["genes"]) == len(self.columns)
+        self.all_seen = bool(np.isfinite(self.rna.means).any(axis=0).all())
         self.sizes = {"features": len(FEATURES), "cis": len(CIS), "signals": len(SIGNALS), "all_seen": int(self.all_seen)}
         self.sizes |= {"bins": extracted["windows"].shape[2], "bin_bp": WIDE_BP, "flank_bp": config.flank_bp}  # of what is knocked out
 
@@ -170,11 +178,7 @@ class Examples:
     def known(self, index: np.ndarray) -> np.ndarray:
         """Return (index, 1) the gene's mean over the training samples of other groups; NaN = never seen."""
         sample, gene = np.divmod(index, len(self.columns))
-        known = np.empty(len(index), dtype=np.float32)
-        for group in np.unique(self.rna.group[sample]):
-            inside = self.rna.group[sample] == group
-            known[inside] = self.rna.means[group][gene[inside]]
-        return known[:, None]
+        return self.rna.means[self.rna.number[sample], gene][:, None]
 
     def reference(self, index: np.ndarray) -> tuple[torch.Tensor, ...]:
         """Return the inputs of a pair whose chromatin does not depart from its references' and tells nothing."""
@@ -184,6 +188,7 @@ class Examples:
         features[:, len(SIGNALS) : first] = 0
         told = [i for i, name in enumerate(FEATURES) if i >= first and not name.startswith("rna_")]
         features[:, told] = features[:, [FEATURES.index("rna_near")]]
+        features[:, [FEATURES.index(name) for name in PROGRAMMES]] = 0
         return features, known
 
     def without_bins(self, sample: int, genes: np.ndarray) -> Iterator[tuple[np.ndarray, tuple[torch.Tensor, ...]]]:
@@ -277,19 +282,26 @@ class Model(nn.Module):
 
 
 def initialise(model: Model, examples: Examples, train: np.ndarray) -> None:
-    """Set each answer's scales and its linear function by ridge regression."""
+    """Set each answer's scales and its linear function by ridge regression; with nothing to learn from, all stays as it is."""
     drawn = np.sort(np.random.default_rng(0).choice(train, FITTED_ON, replace=False)) if len(train) > FITTED_ON else train
     features, known = (values.numpy() for values in examples.inputs(drawn))
     y = examples.targets(drawn).numpy()[:, 0]
     kept = ~np.isnan(y) & ~np.isnan(known)
     features, known, y = features[kept], known[kept], y[kept]
+    if not len(y):
+        return
     cis, signals = model.cis, model.signals
-    heard = (
-        features[:, [FEATURES.index("rna_mean"), FEATURES.index("rna_max")]].sum(axis=1) >= 1
-    )  # 1 in the unit in some reference: others are silent
+    most = features[:, FEATURES.index("rna_mean")] + features[:, FEATURES.index("rna_max")]
+    heard = most >= 1  # log2(1 + 1 TPM) in some reference: the others are silent, and most of all genes in many cell types
+    heard = heard if heard.any() else np.full(len(y), True)
     fit_linear(model.all_told, features[heard], (y - known)[heard])
-    fit_linear(model.cis_told, features[:, :cis], y - known)
-    fit_linear(model.level, features[:, :signals] - features[:, signals:cis], known)
+    fit_linear(model.cis_told, features[:, :cis], y - gene_means(drawn[kept] % len(examples.columns), y))
+    fit_linear(model.level, features[:, :signals] - features[:, signals:cis], y)
+
+
+def gene_means(gene: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return (examples,) the mean of y over all examples of an example's gene."""
+    return (np.bincount(gene, y) / np.maximum(np.bincount(gene), 1))[gene]
 
 
 def fit_linear(answer: Answer, x: np.ndarray, y: np.ndarray) -> None:
