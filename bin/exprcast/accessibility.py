@@ -40,6 +40,11 @@ def quantile_reference(dataset: Dataset, samples: np.ndarray) -> tuple[np.ndarra
     return ranks, (total / len(samples)).astype(np.float32)
 
 
+def stored_reference(state: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Return the reference that a family's prepare() keeps in its state."""
+    return state["reference_rank"].numpy(), state["reference_value"].numpy()
+
+
 def normalise(values: np.ndarray, reference: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     """Map log signals onto the reference by rank; equal values share their mean rank, so a BED without signal stays flat."""
     _, place, count = np.unique(-values, return_inverse=True, return_counts=True)

@@ -20,11 +20,11 @@ def sample_groups(dataset: Dataset) -> list[str]:
 class Rna:
     """What may be looked at of expression: log2 values of training pairs, and each gene's mean without a sample's own group."""
 
-    def __init__(self, dataset: Dataset, target: str, training: np.ndarray, genes: np.ndarray, groups: np.ndarray) -> None:
+    def __init__(self, values: np.ndarray, training: np.ndarray, genes: np.ndarray, groups: np.ndarray) -> None:
         self.training, self.groups = training, groups
-        self.values = np.full((len(dataset.samples), len(dataset.genes)), np.nan, dtype=np.float32)
-        self.values[np.ix_(self.training, genes)] = np.log2(1 + dataset.array(target)[np.ix_(self.training, genes)])
-        self.group = np.where(np.isin(np.arange(len(dataset.samples)), self.training), self.groups, -1)  # −1: not in training
+        self.values = np.full_like(values, np.nan)
+        self.values[np.ix_(training, genes)] = values[np.ix_(training, genes)]
+        self.group = np.where(np.isin(np.arange(len(values)), training), groups, -1)  # −1: not in training
         self.number = np.unique(self.group, return_inverse=True)[1]  # of each sample's row in `means`
         self.means = means_of_others(self.values, self.number)
 

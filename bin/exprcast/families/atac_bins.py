@@ -20,7 +20,16 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy.sparse import csr_matrix
 from torch import nn
 
-from exprcast.accessibility import CODES_PER_LOG2, choose_tss, log_signal, normalise, quantile_reference, sample_codes, window_starts
+from exprcast.accessibility import (
+    CODES_PER_LOG2,
+    choose_tss,
+    log_signal,
+    normalise,
+    quantile_reference,
+    sample_codes,
+    stored_reference,
+    window_starts,
+)
 from exprcast.cli import InputError
 from exprcast.dataset import Dataset
 from exprcast.family import Allocate
@@ -163,7 +172,7 @@ def signal_near(dataset: Dataset, samples: np.ndarray, tss: np.ndarray, referenc
 
 def extract(dataset: Dataset, config: Config, state: dict, allocate: Allocate) -> None:
     """Fill what examples read: the chosen bins of all samples, sparse, and the signal near start sites."""
-    reference, samples = (state["reference_rank"].numpy(), state["reference_value"].numpy()), np.arange(len(dataset.samples))
+    reference, samples = stored_reference(state), np.arange(len(dataset.samples))
     bins = read_samples(dataset, samples, state["bins"].numpy(), reference, config)
     near = signal_near(dataset, samples, state["tss"].numpy(), reference)
     for name, values in {"bin_value": bins.data, "bin_place": bins.indices, "bin_start": bins.indptr, "near": near}.items():

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from exprcast.accessibility import CODES_PER_LOG2, bin_centres, choose_tss, genome_gram, quantile_reference, read_windows
+from exprcast.accessibility import CODES_PER_LOG2, bin_centres, choose_tss, genome_gram, quantile_reference, read_windows, stored_reference
 from exprcast.cli import InputError
 from exprcast.dataset import Dataset
 from exprcast.family import Allocate
@@ -88,7 +88,7 @@ def prepare(dataset: Dataset, rows: Rows, config: Config) -> dict:
 def extract(dataset: Dataset, config: Config, state: dict, allocate: Allocate) -> None:
     """Fill `windows` (samples, genes, bins) uint8 with every sample's codes, sample by sample, and `gram` (samples, samples)."""
     windows = allocate("windows", (len(dataset.samples), len(dataset.genes), 2 * config.flank_bp // config.bin_bp), "uint8")
-    reference, samples = (state["reference_rank"].numpy(), state["reference_value"].numpy()), np.arange(len(dataset.samples))
+    reference, samples = stored_reference(state), np.arange(len(dataset.samples))
     for sample, codes in enumerate(read_windows(dataset, samples, state["tss"].numpy(), reference, config.flank_bp, config.bin_bp)):
         windows[sample] = codes
     allocate("gram", (len(samples), len(samples)), "f8")[:] = genome_gram(dataset, reference, state["samples"].numpy())

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from exprcast.accessibility import CODES_PER_LOG2, choose_tss, genome_gram, quantile_reference, read_windows
+from exprcast.accessibility import CODES_PER_LOG2, choose_tss, genome_gram, quantile_reference, read_windows, stored_reference
 from exprcast.cli import InputError, Progress
 from exprcast.context import CIS, FEATURES, PROGRAMMES, SIGNALS, WIDE_BP, Reader, compare, kernel_weights, nearer_genes
 from exprcast.dataset import Dataset
@@ -100,14 +100,19 @@ def prepare(dataset: Dataset, rows: Rows, config: Config) -> dict:
     }
 
 
-def read_rna(dataset: Dataset, state: dict) -> Rna:
-    """Return what a fold's training may look at of expression."""
-    return Rna(dataset, TARGET, state["samples"].numpy(), state["genes"].numpy(), state["groups"].numpy())
+def log_expression(dataset: Dataset) -> np.ndarray:
+    """Return (samples, genes) log2(unit + 1)."""
+    return np.log2(1 + dataset.array(TARGET))
+
+
+def allowed_rna(values: np.ndarray, state: dict) -> Rna:
+    """Return what a fold's training may look at of all expression."""
+    return Rna(values, state["samples"].numpy(), state["genes"].numpy(), state["groups"].numpy())
 
 
 def extract(dataset: Dataset, config: Config, state: dict, allocate: Allocate) -> None:
     """Fill signals, windows, the samples' similarity, and the features of every pair in every view."""
-    shape, rna = (len(dataset.samples), len(dataset.genes)), read_rna(dataset, state)
+    shape, rna = (len(dataset.samples), len(dataset.genes)), allowed_rna(log_expression(dataset), state)
     nearer = nearer_genes(dataset, state["tss"].numpy(), config.flank_bp)
     signals = allocate("signals", (*shape, len(SIGNALS)), "f2")
     windows = allocate("windows", (*shape, nearer.shape[1]), "u1")
@@ -116,7 +121,7 @@ def extract(dataset: Dataset, config: Config, state: dict, allocate: Allocate) -
         around = reader.read(codes)
         signals[sample], windows[sample] = around.signals, np.rint(around.windows * CODES_PER_LOG2)
     gram = allocate("gram", (shape[0], shape[0]), "f8")
-    gram[:] = genome_gram(dataset, quantiles(state), rna.training)
+    gram[:] = genome_gram(dataset, stored_reference(state), rna.training)
     roots = kernel_weights(config.flank_bp, nearer)
     scales = allocate("scales", (len(SIGNALS) + len(roots),), "f8")
     cohort = Cohort(signals, windows, gram, rna, roots, scales)
@@ -132,12 +137,7 @@ def extract(dataset: Dataset, config: Config, state: dict, allocate: Allocate) -
 
 def read_codes(dataset: Dataset, config: Config, state: dict, samples: np.ndarray) -> Iterator[np.ndarray]:
     """Yield each sample's codes around all genes, in the dataset's own bins."""
-    return read_windows(dataset, samples, state["tss"].numpy(), quantiles(state), config.flank_bp, dataset.bin_bp)
-
-
-def quantiles(state: dict) -> tuple[np.ndarray, np.ndarray]:
-    """Return the quantile reference."""
-    return state["reference_rank"].numpy(), state["reference_value"].numpy()
+    return read_windows(dataset, samples, state["tss"].numpy(), stored_reference(state), config.flank_bp, dataset.bin_bp)
 
 
 class Examples:
@@ -151,9 +151,9 @@ class Examples:
         self.dataset, self.config, self.state, self.extracted = dataset, config, state, extracted
         self.rows, self.columns = dataset.samples, dataset.genes
         self.unit = f"log2({dataset.unit(TARGET)} + 1)"
-        self.values = np.log2(1 + dataset.array(TARGET))  # (samples, genes)
+        self.values = log_expression(dataset)
         self.tss, self.array, self.sample_gram = state["tss"].numpy(), extracted["features"], extracted["gram"]
-        self.rna = read_rna(dataset, state)
+        self.rna = allowed_rna(self.values, state)
         self.all_seen = bool(np.isfinite(self.rna.means).any(axis=0).all())
         self.sizes = {"features": len(FEATURES), "cis": len(CIS), "signals": len(SIGNALS), "all_seen": int(self.all_seen)}
         self.sizes |= {"bins": extracted["windows"].shape[2], "bin_bp": WIDE_BP, "flank_bp": config.flank_bp}  # of what is knocked out
@@ -204,6 +204,7 @@ class Examples:
         around = next(read_codes(self.dataset, config, self.state, np.array([sample])))
         references = cohort.references(sample, config.references)
         relation = relate(self.sample_gram, sample, references)
+        programme = [FEATURES.index(name) for name in PROGRAMMES]
         for gene in genes:
             codes = around[gene]
             opened = np.flatnonzero(codes.reshape(-1, reader.multiple).any(axis=1))
@@ -215,7 +216,6 @@ class Examples:
             features = compare(
                 reader.read(codes, same), cohort.around(references[:, None], same), rna, known[same], relation, roots, cohort.scales
             )
-            programme = [FEATURES.index(name) for name in PROGRAMMES]
             features[:, programme] = self.array[0, sample, gene, programme]
             yield opened, (torch.from_numpy(np.nan_to_num(features)), torch.from_numpy(known[same]))
 
