@@ -13,7 +13,7 @@ import numpy as np
 from exprcast.baselines import baseline_names, load_baselines, predict_baseline
 from exprcast.checkpoint import load_checkpoint
 from exprcast.cli import Progress, run, whole_file, write_task
-from exprcast.dataset import TEST, TRAIN, VALID, Dataset
+from exprcast.dataset import LEARNT, TEST, TRAIN, VALID, Dataset
 from exprcast.family import Examples, describe_methods, place
 from exprcast.means import nan_mean, target_matrix
 from exprcast.prepared import Prepared
@@ -85,7 +85,7 @@ def truth(family: ModuleType, examples: Examples, roles: np.ndarray, refit: bool
     observed = target_matrix(family.EXAMPLES, examples, every)
     role = np.empty(observed.shape, dtype=np.uint8)
     place(family.EXAMPLES, role, every, roles[:, None])
-    fitted = role <= VALID if refit else role == TRAIN
+    fitted = np.isin(role, LEARNT) if refit else role == TRAIN
     return {"observed": observed, "role": role, "training_mean": training_mean(family.EXAMPLES, observed, fitted)}
 
 

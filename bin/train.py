@@ -11,7 +11,7 @@ import numpy as np
 from exprcast.checkpoint import FITTED, save_checkpoint
 from exprcast.cli import InputError, log, run, write_task
 from exprcast.controls import SHUFFLED, ShuffledExamples
-from exprcast.dataset import TRAIN, VALID, Dataset
+from exprcast.dataset import LEARNT, TRAIN, VALID, Dataset
 from exprcast.family import Examples, make_model
 from exprcast.means import fit_mean, predict_mean
 from exprcast.prepared import Prepared
@@ -69,7 +69,7 @@ def choose(job: Run) -> tuple[Fit, dict[str, object]]:
 def train_again(job: Run, result: Fit) -> dict[str, object]:
     """Train on training and validation examples together, with the seed and for the epochs that were chosen; return sizes, state and weights."""
     prepared, examples = job.prepared, read_examples(job, with_valid=True)
-    train = with_target(examples, np.flatnonzero(prepared.roles <= VALID))
+    train = with_target(examples, np.flatnonzero(np.isin(prepared.roles, LEARNT)))
     log.info(f"trained again on {len(train):,} examples, those of validation among them, for {result.epochs} epochs")
     network = partial(make_model, prepared.family, prepared.config, examples, train)
     weights = refit(Training(network, examples, train, prepared.config, result.seed, job.fabric), result.epochs)

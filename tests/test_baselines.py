@@ -12,7 +12,7 @@ from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import Ridge
 
 from exprcast.baselines import fit_baselines, load_baselines, predict_baseline, save_baselines
-from exprcast.dataset import TEST, TRAIN, VALID, Dataset
+from exprcast.dataset import LEARNT, TEST, TRAIN, VALID, Dataset
 from exprcast.family import example_roles, load_family
 from exprcast.means import fit_mean, nan_mean, patterns, predict_mean
 from exprcast.neighbours import PENALTIES, fit_kernel, most_correlated, most_similar, profile_gram
@@ -228,7 +228,7 @@ def test_a_second_fit_keeps_the_choices_of_the_first(name, hold_out, tmp_path):
             assert np.array_equal(first[baseline][choice], again[baseline][choice]), choice
     assert ("level_penalty" in again["kernel"]) == (name == "toy_pairs"), "genes that are new"
     assert not {"valid_loss"} & (again["ridge"].keys() | again["kernel"].keys()), "nothing was judged"
-    joined = np.flatnonzero(roles <= VALID)
+    joined = np.flatnonzero(np.isin(roles, LEARNT))
     x, mean = examples.features(joined).astype(float), predict_mean(family.EXAMPLES, examples, again["mean"], joined, "base")
     scaled, features = (x - x.mean(axis=0)) / x.std(axis=0), x.shape[1]
     unit = max(1, features / len(joined)) * len(joined)

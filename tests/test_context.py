@@ -1,5 +1,8 @@
 """Features of a gene's neighbourhood against reference samples, and the family that reads them."""
 
+import shutil
+
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -8,7 +11,7 @@ from sklearn.kernel_ridge import KernelRidge
 from exprcast.accessibility import genome_gram, normalise, quantile_reference
 from exprcast.cli import InputError
 from exprcast.context import CIS, FEATURES, PROGRAMMES, SIGNALS, centre, nearer_genes, ridge
-from exprcast.dataset import Dataset
+from exprcast.dataset import Dataset, write_array
 from exprcast.family import load_family, make_config
 from exprcast.folds import Rows
 from exprcast.references import choose_references, means_of_others, relate
@@ -28,13 +31,39 @@ def context(dataset, samples=range(10), **options):
     return family, config, read_examples(family, dataset, config, Rows(np.array(samples), np.arange(len(dataset.genes))))
 
 
+def without(dataset, path, closed):
+    """Return a dataset at `path` that lacks the open bins of which closed(sample, bins) is true."""
+    shutil.copy(dataset.path, path)
+    found = [dataset.open_bins(sample) for sample in range(len(dataset.samples))]
+    kept = [~np.broadcast_to(closed(sample, bins), bins.shape) for sample, (bins, _) in enumerate(found)]
+    with h5py.File(path, "r+") as file:
+        for number, name in enumerate(("bin", "signal")):
+            values = np.concatenate([one[number][own] for one, own in zip(found, kept, strict=True)])
+            del file[f"accessibility/{name}"]
+            write_array(file, f"accessibility/{name}", values, **({"bin_bp": 200} if name == "bin" else {}))
+        file["accessibility/indptr"][:] = np.cumsum([0, *(own.sum() for own in kept)])
+    return Dataset(path)
+
+
 def test_genome_gram_is_the_product_of_dense_genomes(dataset):
     reference = quantile_reference(dataset, np.arange(10))
     genome = np.zeros((12, 6_000))
     for sample in range(12):
         bins, signal = dataset.open_bins(sample)
         genome[sample, bins] = normalise(np.log2(1 + signal), reference)
-    assert genome_gram(dataset, reference, np.arange(10), at_once=700) == pytest.approx(genome @ genome.T, rel=1e-5)
+    for in_memory in (100, 10**6):  # three and a half samples' open bins, or all
+        assert genome_gram(dataset, reference, np.arange(10), 700, in_memory) == pytest.approx(genome @ genome.T, rel=1e-5)
+
+
+def test_two_samples_outside_training_are_compared_where_training_is_open(dataset, tmp_path):
+    training = np.array([0, 3])
+    few = without(dataset, tmp_path / "few.h5", lambda sample, bins: np.isin(sample, training) & (bins % 2_000 > 1_000))
+    reference = quantile_reference(few, training)
+    got, usual = genome_gram(few, reference, training), genome_gram(few, reference, np.arange(12))
+    assert got[training] == pytest.approx(usual[training]) and np.diag(got) == pytest.approx(np.diag(usual))
+    shared = [np.sum(np.isin(few.open_bins(sample)[0], few.open_bins(0)[0])) for sample in (0, 1)]
+    assert shared[0] == shared[1] < len(few.open_bins(1)[0])
+    assert 0 < got[1, 2] < 0.9 * usual[1, 2]
 
 
 def test_nearer_genes_are_counted_on_both_strands(dataset):
@@ -125,6 +154,22 @@ def test_closing_bins_begins_with_the_inputs_as_they_are(dataset):
         own = int(np.flatnonzero(opened == 100)[0]) + 1  # the start site's own bin
         assert features[own, SIGNALS.index("promoter_max")] == 0 < features[0, SIGNALS.index("promoter_max")]
         assert len(features) == 1 + len(opened) == 1 + len({int(bin_) for bin_ in opened})
+
+
+def test_what_is_closed_on_paper_is_what_a_sample_without_the_peak_has(tmp_path):
+    """The weakest bin of a tested sample: without it no other bin has another rank. Similarity of whole genomes is held as it was."""
+    plant = lambda values, signal, halflife: signal.__setitem__((11, 4), 0.05)  # noqa: E731
+    dataset = Dataset(tiny_dataset(tmp_path / "d.h5", samples=12, genes=30, change=plant))
+    bins, signal = dataset.open_bins(11)
+    weakest = bins[signal.argmin()]
+    (_, _, before), (_, _, after) = (
+        context(one) for one in (dataset, without(dataset, tmp_path / "closed.h5", lambda sample, bins: (sample == 11) & (bins == weakest)))
+    )
+    [(opened, (features, _))] = before.without_bins(11, np.array([4]))
+    knocked, really = features[1 + np.flatnonzero(opened == 100)[0]].numpy(), after.inputs(np.array([11 * 30 + 4]))[0][0].numpy()
+    own = [i for i, name in enumerate(FEATURES) if not name.startswith(("global", "sum", "programme"))]
+    assert knocked[own] == pytest.approx(really[own], rel=5e-3, abs=5e-3) and len(own) > 35
+    assert np.abs(features[0].numpy() - knocked)[own].max() > 0.1, "it made a difference"
 
 
 @pytest.mark.parametrize("references", [3, 16])

@@ -1,5 +1,6 @@
 """The control with shuffled labels: values stay in their role and, of pairs, with their gene; nothing of the test part is left."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 
 from exprcast.controls import ShuffledExamples
 from exprcast.dataset import TEST, TRAIN, VALID, Dataset
-from exprcast.family import example_roles, load_family
+from exprcast.family import example_roles, load_family, make_config, make_model
 from exprcast.means import nan_mean, target_matrix
+from exprcast.training import Training, make_fabric, predict, refit
 from tiny import read_examples, tiny_dataset
 
 TOYS = Path(__file__).parent / "families"
@@ -50,6 +52,30 @@ def test_genes_lose_their_level_where_genes_are_held_out(tmp_path):
     known = ~np.isnan(levels[0])
     assert np.allclose(np.sort(levels[0][known]), np.sort(levels[1][known]), atol=1e-5)
     assert (np.abs(levels[0] - levels[1])[known] > 1e-3).mean() > 0.5
+
+
+def test_a_control_with_new_genes_tells_nothing_of_their_level(tmp_path):
+    """A gene's level follows its chromatin: a family that knows levels must not learn how shuffled ones differ from the true ones."""
+
+    def plant(values, signal, halflife):
+        signal *= np.linspace(0.2, 5, 45)[np.random.default_rng(1).permutation(45)]
+        values[:] = signal * 2
+
+    dataset = Dataset(tiny_dataset(tmp_path / "d.h5", samples=12, genes=45, hold_out="genes", change=plant))
+    family, fabric = load_family("atac_context"), make_fabric("cpu", "32-true")
+    config = make_config(family, "default", {"epochs": 20, "batch_size": 128})
+    roles, told = example_roles(family, dataset, 0), []
+    train, valid, test = (np.flatnonzero(roles == role) for role in (TRAIN, VALID, TEST))
+    for seed in range(9):
+        examples = read_examples(family, dataset, config)
+        truth = examples.targets(test)[:, 0].numpy()
+        shuffled_too = ShuffledExamples(family.EXAMPLES, examples, roles, seed) if seed else examples
+        pass
+        training = Training(partial(make_model, family, config, shuffled_too, train), shuffled_too, train, config, 1, fabric)
+        refit(training, config.epochs)
+        predicted = predict(training.model, examples, test, 4096, fabric)[:, 0].numpy()
+        told.append(np.corrcoef(truth, predicted)[0, 1])
+    assert told[0] > 0.9 and abs(np.mean(told[1:])) < 0.25  # −0.42 where it knew levels
 
 
 def test_the_seed_says_how(tmp_path):

@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from exprcast.cli import InputError
-from exprcast.dataset import TEST, TRAIN, UNUSED, VALID, Dataset
+from exprcast.dataset import LEARNT, MIXED, TEST, TRAIN, UNUSED, VALID, Dataset
 from exprcast.fold_table import read_fold_table, table_folds
 from exprcast.folds import (
     axis_roles,
@@ -79,7 +79,7 @@ def test_both_axes_are_crossed_and_tested_once():
 
 def test_roles_of_pairs():
     roles = combine_roles(np.array([TRAIN, VALID, TEST], np.uint8), np.array([TRAIN, VALID, TEST, UNUSED], np.uint8), "both")
-    assert roles.tolist() == [[TRAIN, VALID, UNUSED, UNUSED], [VALID, VALID, UNUSED, UNUSED], [UNUSED, UNUSED, TEST, UNUSED]]
+    assert roles.tolist() == [[TRAIN, MIXED, UNUSED, UNUSED], [MIXED, VALID, UNUSED, UNUSED], [UNUSED, UNUSED, TEST, UNUSED]]
     by_sample = combine_roles(np.array([TRAIN, TEST], np.uint8), np.array([TEST, TRAIN], np.uint8), "samples")
     assert by_sample.tolist() == [[TRAIN, TRAIN], [TEST, TEST]]
 
@@ -113,7 +113,7 @@ def test_a_second_fit_sees_the_rows_of_validation_and_never_those_of_test(tmp_pa
         rows = train_rows(dataset, fold, with_valid=True)
         seen = np.zeros(roles.shape, dtype=bool)
         seen[np.ix_(rows.samples, rows.genes)] = True
-        assert (seen == (roles <= VALID)).all() and seen.sum() > (roles == TRAIN).sum()
+        assert (seen == np.isin(roles, LEARNT)).all() and seen.sum() > (roles == TRAIN).sum()
 
 
 @settings(max_examples=60, deadline=None)

@@ -17,6 +17,7 @@ from exprcast.tables import bin_offsets
 
 CODES_PER_LOG2 = 16
 REFERENCE_RANKS = 2048
+BINS_AT_ONCE, MOST_IN_MEMORY = 25_000, 50_000_000  # a block of 1,000 samples is 100 MB, 50 million open bins are 400 MB
 
 
 def log_signal(dataset: Dataset, sample: int) -> tuple[np.ndarray, np.ndarray]:
@@ -69,23 +70,43 @@ def encode(values: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(values * CODES_PER_LOG2), 1, 255).astype(np.uint8)
 
 
-def genome_gram(dataset: Dataset, reference: tuple[np.ndarray, np.ndarray], training: np.ndarray, at_once: int = 25_000) -> np.ndarray:
-    """Return (samples, samples) inner products of normalised signals over the whole genome; bins are read in blocks.
+def genome_gram(
+    dataset: Dataset,
+    reference: tuple[np.ndarray, np.ndarray],
+    training: np.ndarray,
+    at_once: int = BINS_AT_ONCE,
+    in_memory: int = MOST_IN_MEMORY,
+) -> np.ndarray:
+    """Return (samples, samples) inner products of normalised signals over the whole genome; at most 25,000 bins are multiplied at once.
 
-    Products of two samples that are not in training lack the bins that no training sample has open.
+    Products of two samples that are not in training lack the bins that no training sample has open. Of large cohorts a part of the genome
+    after the other is in memory, so that about `in_memory` open bins are; all samples are read anew for each.
     """
     count, total = len(dataset.samples), bin_offsets(dataset.chrom_sizes, dataset.bin_bp)[-1]
-    columns = [(bins, normalise(values, reference)) for bins, values in (log_signal(dataset, sample) for sample in range(count))]
-    gram = np.zeros((count, count))
-    for start in range(0, total, at_once):
-        block = np.zeros((count, min(at_once, total - start)), dtype=np.float32)
-        for sample, (bins, values) in enumerate(columns):
-            part = slice(*np.searchsorted(bins, (start, start + at_once)))
-            block[sample, bins[part] - start] = values[part]
-        block = block[:, block[training].any(axis=0)]
-        gram += block @ block.T
-    np.fill_diagonal(gram, [(values.astype(np.float64) ** 2).sum() for _, values in columns])
+    passes = -(-int(dataset.array("accessibility/indptr")[-1]) // in_memory)
+    bounds = np.linspace(0, total, max(passes, 1) + 1).astype(int)
+    gram, size = np.zeros((count, count)), np.zeros(count)
+    for low, high in zip(bounds[:-1], bounds[1:], strict=True):
+        columns = [part_of_sample(dataset, sample, reference, low, high) for sample in range(count)]
+        size += [(values.astype(np.float64) ** 2).sum() for _, values in columns]
+        for start in range(low, high, at_once):
+            block = np.zeros((count, min(at_once, high - start)), dtype=np.float32)
+            for sample, (bins, values) in enumerate(columns):
+                part = slice(*np.searchsorted(bins, (start, start + block.shape[1])))
+                block[sample, bins[part] - start] = values[part]
+            block = block[:, block[training].any(axis=0)]
+            gram += block @ block.T
+    np.fill_diagonal(gram, size)
     return gram
+
+
+def part_of_sample(
+    dataset: Dataset, sample: int, reference: tuple[np.ndarray, np.ndarray], low: int, high: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return one sample's open bins from low to high, and their normalised signal."""
+    bins, values = log_signal(dataset, sample)
+    part = slice(*np.searchsorted(bins, (low, high)))
+    return bins[part].copy(), normalise(values, reference)[part].copy()
 
 
 def choose_tss(dataset: Dataset, samples: np.ndarray, reference: tuple[np.ndarray, np.ndarray], flank_bp: int = 500) -> np.ndarray:

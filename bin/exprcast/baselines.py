@@ -22,7 +22,7 @@ import h5py
 import numpy as np
 
 from exprcast.cli import whole_file
-from exprcast.dataset import TEST, TRAIN, VALID, open_hdf5
+from exprcast.dataset import LEARNT, TEST, TRAIN, VALID, open_hdf5
 from exprcast.family import Examples
 from exprcast.means import Fitted, fit_mean, predict_mean
 from exprcast.neighbours import fit_kernel, fit_nearest, predict_kernel, predict_nearest
@@ -57,11 +57,11 @@ def baseline_names(axes: str) -> list[str]:
 def fit_baselines(family: ModuleType, examples: Examples, roles: np.ndarray, chosen: dict[str, Fitted] | None = None) -> dict[str, Fitted]:
     """Fit every baseline on the training examples of one fold; validation examples choose penalties and rounds only.
 
-    With an earlier fit, `chosen`, its choices are kept and validation examples are fitted like training examples.
+    With an earlier fit, `chosen`, its choices are kept and all examples that a second fit may learn from are training examples.
     """
     train, valid, test = (np.flatnonzero(roles == role) for role in (TRAIN, VALID, TEST))
     if chosen:
-        train, valid = np.flatnonzero(roles <= VALID), valid[:0]
+        train, valid = np.flatnonzero(np.isin(roles, LEARNT)), valid[:0]
     mean = fit_mean(family.EXAMPLES, examples, train, test)
     fitted = {"mean": mean, "rule": family.fit_rule(examples, train)}
     for name in baseline_names(family.EXAMPLES)[1:-1]:

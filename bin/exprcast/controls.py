@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from exprcast.dataset import TRAIN, VALID
+from exprcast.dataset import LEARNT
 from exprcast.family import Examples, place
 from exprcast.means import target_matrix
 
@@ -11,11 +11,16 @@ SHUFFLED = "shuffled"
 
 
 class ShuffledExamples:
-    """Examples whose training and validation targets belong to other examples of the same role."""
+    """Examples whose training and validation targets belong to other examples of the same role.
+
+    Where levels of genes change places, what a family knows of a gene would be of another one: it is made to know nothing.
+    """
 
     def __init__(self, axes: str, examples: Examples, roles: np.ndarray, seed: int) -> None:
         self.examples, self.axes = examples, axes
         self.values = shuffle_roles(axes, examples, roles, np.random.default_rng(seed))
+        if axes == "samples×genes" and genes_held_out(roles.reshape(len(examples.rows), -1)) and hasattr(examples, "known"):
+            examples.forget()
 
     def __getattr__(self, name: str) -> object:
         return getattr(self.examples, name)
@@ -31,7 +36,7 @@ class ShuffledExamples:
 
 
 def shuffle_roles(axes: str, examples: Examples, roles: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return (rows, columns) targets, shuffled inside training and inside validation.
+    """Return (rows, columns) targets, shuffled inside each role that is fitted on or validates.
 
     Of examples on samples whole rows change places, on genes whole columns. Of pairs, columns whose cells have the same roles change
     places where genes are held out, and then each gene's values among its samples of one role.
@@ -39,7 +44,7 @@ def shuffle_roles(axes: str, examples: Examples, roles: np.ndarray, rng: np.rand
     matrix = np.full((len(examples.rows), len(examples.columns)), np.nan, dtype=np.float32)
     role = np.zeros(matrix.shape, dtype=np.uint8)
     place(axes, role, np.arange(len(examples)), np.broadcast_to(roles[:, None], (len(roles), matrix.size // len(roles))))
-    for part in (TRAIN, VALID):
+    for part in LEARNT:
         index = np.flatnonzero(roles == part)
         values = target_matrix(axes, examples, index)
         if axes == "samples":
@@ -51,11 +56,16 @@ def shuffle_roles(axes: str, examples: Examples, roles: np.ndarray, rng: np.rand
     return matrix
 
 
+def genes_held_out(roles: np.ndarray) -> bool:
+    """Say whether genes differ in the roles (samples, genes) of their pairs."""
+    return bool((roles != roles[:, :1]).any())
+
+
 def shuffle_pairs(values: np.ndarray, inside: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return (rows, columns) values whose cells `inside` changed places."""
     values = values.copy()
     _, pattern = np.unique(inside, axis=1, return_inverse=True)
-    if pattern.max() > 0:  # genes are held out: levels change places, too
+    if genes_held_out(inside):  # levels change places, too
         for group in range(pattern.max() + 1):
             columns = np.flatnonzero(pattern == group)
             values[:, columns] = values[:, rng.permutation(columns)]

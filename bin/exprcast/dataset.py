@@ -18,6 +18,8 @@ from exprcast.tables import bin_offsets
 FORMAT, FORMAT_VERSION = "exprcast-dataset", 2
 UNITS = ("tpm", "cpm", "rpkm", "log2_intensity", "log10_rpkm", "zscore")
 TRAIN, VALID, TEST, UNUSED = 0, 1, 2, 3
+MIXED = 4  # of a pair: one part in training, one in validation
+LEARNT = (TRAIN, VALID, MIXED)  # by a second fit, when everything is chosen
 HOLD_OUT = ("samples", "genes", "both")
 
 

@@ -74,6 +74,9 @@ class Examples(Protocol):
         """Return (index, outputs) what is known without reading inputs, from which baselines depart (NaN = nothing); a family may leave
         this out, then it is the training mean."""
 
+    def forget(self) -> None:
+        """Know nothing of any gene from now on (for a control); a family with `known` has it."""
+
     def features(self, index: np.ndarray) -> np.ndarray:
         """Return (index, features) float32: the same inputs as one flat row, for the baselines."""
 

@@ -1,6 +1,6 @@
 """Which samples and which genes are held out together, as role matrices.
 
-A role is 0 train, 1 valid, 2 test, 3 unused. Groups never straddle roles: samples that share a donor, a biosample or a
+A role is 0 train, 1 valid, 2 test, 3 unused (a pair has one more: 4 mixed). Groups never straddle roles: samples that share a donor, a biosample or a
 replicate group (whichever of them `group_by` names) are one group, and so are the genes of a chromosome or the paralogs of
 a family (`gene_groups`). A user's own folds are in fold_table.py.
 """
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from exprcast.cli import InputError, log
-from exprcast.dataset import TEST, TRAIN, UNUSED, VALID, Dataset
+from exprcast.dataset import MIXED, TEST, TRAIN, UNUSED, VALID, Dataset
 
 VALID_SHARE = 0.1
 MOST_FOLDS = 1000
@@ -179,8 +179,8 @@ def refuse_small_folds(sample_role: np.ndarray, gene_role: np.ndarray) -> None:
 def combine_roles(sample_role: np.ndarray, gene_role: np.ndarray, hold_out: str) -> np.ndarray:
     """Return (samples, genes) roles of one fold's pairs.
 
-    `samples` and `genes` take that axis's role. `both`: test if both are test, train if both are train, valid if neither is
-    test or unused and at least one is valid, else unused.
+    `samples` and `genes` take that axis's role. `both`: test, train or valid if both are; MIXED if one is train and one valid (a tested
+    pair has no part in training, so such pairs cannot say what suits it); else unused.
     """
     sample, gene = sample_role[:, None], gene_role[None, :]
     shape = (len(sample_role), len(gene_role))
@@ -189,9 +189,9 @@ def combine_roles(sample_role: np.ndarray, gene_role: np.ndarray, hold_out: str)
     if hold_out == "genes":
         return np.broadcast_to(gene, shape).copy()
     roles = np.full(shape, UNUSED, dtype=np.uint8)
-    roles[(sample == TEST) & (gene == TEST)] = TEST
-    roles[(sample == TRAIN) & (gene == TRAIN)] = TRAIN
-    roles[(sample <= VALID) & (gene <= VALID) & ((sample == VALID) | (gene == VALID))] = VALID
+    roles[(sample <= VALID) & (gene <= VALID)] = MIXED
+    for role in (TRAIN, VALID, TEST):
+        roles[(sample == role) & (gene == role)] = role
     return roles
 
 

@@ -24,11 +24,7 @@ def fit_trees(axes: str, examples: Examples, mean: Fitted, train: np.ndarray, va
 
     parts = [draw(index) for index in (train, valid) if len(index)]
     inputs, targets = [condensed(examples, part) for part in parts], [residual(axes, examples, mean, part) for part in parts]
-    like_test = np.full(len(parts[-1]), True)
-    if mean["new"]:  # of validation, where it has such genes, those that no training example has
-        unseen = ~mean["seen"][parts[-1] % len(examples.columns)]
-        like_test = unseen if unseen.any() else like_test
-    columns = chosen["columns"] if chosen else np.flatnonzero(~np.isnan(inputs[-1][like_test]).all(axis=0))
+    columns = chosen["columns"] if chosen else np.flatnonzero(~np.isnan(inputs[-1]).all(axis=0))
     fitted, rounds = {"columns": columns}, []
     for output in range(targets[0].shape[1]):
         parts = []

@@ -20,7 +20,7 @@ SCRIPTS = (
     "combine",
     "ensemble",
 )
-COLUMNS = ("name", "value", "low", "high", "floor", "seed", "code", "command")
+COLUMNS = ("part", "name", "value", "low", "high", "floor", "seed", "code", "command")
 
 
 class Row(NamedTuple):
@@ -47,17 +47,18 @@ def fingerprint(*families: str) -> str:
     return hashlib.md5("".join(found[name] for name in sorted(found)).encode()).hexdigest()[:12]
 
 
-def record(protocol: str, rows: list[Row], seed: int, code: str, command: str) -> None:
-    """Write a protocol's numbers; those that were not measured now stay as they are, with the code that made them."""
+def record(protocol: str, measured: dict[str, list[Row]], seed: int, code: str, command: str) -> None:
+    """Write a protocol's numbers by its parts; parts that were not measured now stay as they are, with the code that made them."""
     RESULTS.mkdir(exist_ok=True)
-    known = read_recorded(protocol)
-    for row in rows:
-        numbers = ["" if value is None else f"{value:.4f}" for value in row[1:]]
-        known[row.name] = dict(zip(COLUMNS, [row.name, *numbers, str(seed), code, command], strict=True))
+    found = [row for row in read_recorded(protocol).values() if row["part"] not in measured]
+    for part, rows in measured.items():
+        for row in rows:
+            numbers = ["" if value is None else f"{value:.4f}" for value in row[1:]]
+            found.append(dict(zip(COLUMNS, [part, row.name, *numbers, str(seed), code, command], strict=True)))
     with (RESULTS / f"{protocol}.tsv").open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, delimiter="\t", lineterminator="\n")
         writer.writeheader()
-        writer.writerows(known.values())
+        writer.writerows(sorted(found, key=lambda row: row["part"]))  # rows of a part stay in their order
 
 
 def read_recorded(protocol: str) -> dict[str, dict[str, str]]:

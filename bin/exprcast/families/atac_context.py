@@ -180,6 +180,10 @@ class Examples:
         sample, gene = np.divmod(index, len(self.columns))
         return self.rna.means[self.rna.number[sample], gene][:, None]
 
+    def forget(self) -> None:
+        """Know no gene's mean: every gene is as one whose RNA was never seen."""
+        self.rna.means[:] = np.nan
+
     def reference(self, index: np.ndarray) -> tuple[torch.Tensor, ...]:
         """Return the inputs of a pair whose chromatin does not depart from its references' and tells nothing."""
         features, known = self.inputs(index)
@@ -282,20 +286,19 @@ class Model(nn.Module):
 
 
 def initialise(model: Model, examples: Examples, train: np.ndarray) -> None:
-    """Set each answer's scales and its linear function by ridge regression; with nothing to learn from, all stays as it is."""
+    """Set each answer's scales and its linear function by ridge regression; one with nothing to learn from stays as it is."""
     drawn = np.sort(np.random.default_rng(0).choice(train, FITTED_ON, replace=False)) if len(train) > FITTED_ON else train
     features, known = (values.numpy() for values in examples.inputs(drawn))
     y = examples.targets(drawn).numpy()[:, 0]
-    kept = ~np.isnan(y) & ~np.isnan(known)
-    features, known, y = features[kept], known[kept], y[kept]
-    if not len(y):
-        return
+    kept = ~np.isnan(y)
+    drawn, features, known, y = drawn[kept], features[kept], known[kept], y[kept]
     cis, signals = model.cis, model.signals
     most = features[:, FEATURES.index("rna_mean")] + features[:, FEATURES.index("rna_max")]
     heard = most >= 1  # log2(1 + 1 TPM) in some reference: the others are silent, and most of all genes in many cell types
-    heard = heard if heard.any() else np.full(len(y), True)
+    seen = ~np.isnan(known)
+    heard = seen & (heard if heard[seen].any() else True)
     fit_linear(model.all_told, features[heard], (y - known)[heard])
-    fit_linear(model.cis_told, features[:, :cis], y - gene_means(drawn[kept] % len(examples.columns), y))
+    fit_linear(model.cis_told, features[:, :cis], y - gene_means(drawn % len(examples.columns), y))
     fit_linear(model.level, features[:, :signals] - features[:, signals:cis], y)
 
 
@@ -305,7 +308,9 @@ def gene_means(gene: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def fit_linear(answer: Answer, x: np.ndarray, y: np.ndarray) -> None:
-    """Set an answer's buffers from (examples, inputs) and (examples,)."""
+    """Set an answer's buffers from (examples, inputs) and (examples,); none of them where there is no example."""
+    if not len(y):
+        return
     mean, sd = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
     sd = np.where(sd > 1e-6, sd, 1.0)
     z = np.clip((x - mean) / sd, -CLIP, CLIP)
