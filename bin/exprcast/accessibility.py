@@ -17,7 +17,8 @@ from exprcast.tables import bin_offsets
 
 CODES_PER_LOG2 = 16
 REFERENCE_RANKS = 2048
-BINS_AT_ONCE, MOST_IN_MEMORY = 25_000, 50_000_000  # a block of 1,000 samples is 100 MB, 50 million open bins are 400 MB
+GRAM_STEPS = 256  # of similarity, in a log2 of signal
+BINS_AT_ONCE, MOST_IN_MEMORY = 12_500, 50_000_000  # a block of 1,000 samples is 100 MB, 50 million open bins are 400 MB
 
 
 def log_signal(dataset: Dataset, sample: int) -> tuple[np.ndarray, np.ndarray]:
@@ -77,36 +78,39 @@ def genome_gram(
     at_once: int = BINS_AT_ONCE,
     in_memory: int = MOST_IN_MEMORY,
 ) -> np.ndarray:
-    """Return (samples, samples) inner products of normalised signals over the whole genome; at most 25,000 bins are multiplied at once.
+    """Return (samples, samples) inner products of normalised signals over the whole genome; NaN for two samples that are not in training.
 
-    Products of two samples that are not in training lack the bins that no training sample has open. Of large cohorts a part of the genome
-    after the other is in memory, so that about `in_memory` open bins are; all samples are read anew for each.
+    Signals count in steps of 1/256, so that sums of products are whole numbers that a float64 holds: a product is the same bytes whatever
+    other samples stand beside it. At most 12,500 bins are multiplied at once. Of large cohorts one part of the genome after the other is
+    in memory, so that about `in_memory` open bins are; all samples are read anew for each.
     """
     count, total = len(dataset.samples), bin_offsets(dataset.chrom_sizes, dataset.bin_bp)[-1]
     passes = -(-int(dataset.array("accessibility/indptr")[-1]) // in_memory)
     bounds = np.linspace(0, total, max(passes, 1) + 1).astype(int)
-    gram, size = np.zeros((count, count)), np.zeros(count)
+    products, size = np.zeros((len(training), count)), np.zeros(count)
     for low, high in zip(bounds[:-1], bounds[1:], strict=True):
         columns = [part_of_sample(dataset, sample, reference, low, high) for sample in range(count)]
         size += [(values.astype(np.float64) ** 2).sum() for _, values in columns]
         for start in range(low, high, at_once):
-            block = np.zeros((count, min(at_once, high - start)), dtype=np.float32)
+            block = np.zeros((count, min(at_once, high - start)))
             for sample, (bins, values) in enumerate(columns):
                 part = slice(*np.searchsorted(bins, (start, start + block.shape[1])))
                 block[sample, bins[part] - start] = values[part]
             block = block[:, block[training].any(axis=0)]
-            gram += block @ block.T
+            products += block[training] @ block.T
+    gram = np.full((count, count), np.nan)
+    gram[training], gram[:, training] = products, products.T
     np.fill_diagonal(gram, size)
-    return gram
+    return gram / GRAM_STEPS**2
 
 
 def part_of_sample(
     dataset: Dataset, sample: int, reference: tuple[np.ndarray, np.ndarray], low: int, high: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return one sample's open bins from low to high, and their normalised signal."""
+    """Return one sample's open bins from low to high, and their normalised signal in steps of 1/256, as whole numbers."""
     bins, values = log_signal(dataset, sample)
     part = slice(*np.searchsorted(bins, (low, high)))
-    return bins[part].copy(), normalise(values, reference)[part].copy()
+    return bins[part].copy(), np.rint(normalise(values, reference)[part] * GRAM_STEPS)
 
 
 def choose_tss(dataset: Dataset, samples: np.ndarray, reference: tuple[np.ndarray, np.ndarray], flank_bp: int = 500) -> np.ndarray:

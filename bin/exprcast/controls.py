@@ -13,13 +13,13 @@ SHUFFLED = "shuffled"
 class ShuffledExamples:
     """Examples whose training and validation targets belong to other examples of the same role.
 
-    Where levels of genes change places, what a family knows of a gene would be of another one: it is made to know nothing.
+    Where levels of genes change places, the level that a family knows would be of another gene: all have the same one then.
     """
 
     def __init__(self, axes: str, examples: Examples, roles: np.ndarray, seed: int) -> None:
         self.examples, self.axes = examples, axes
         self.values = shuffle_roles(axes, examples, roles, np.random.default_rng(seed))
-        if axes == "samples×genes" and genes_held_out(roles.reshape(len(examples.rows), -1)) and hasattr(examples, "known"):
+        if axes == "samples×genes" and genes_held_out(roles.reshape(len(examples.rows), -1)) and hasattr(examples, "forget"):
             examples.forget()
 
     def __getattr__(self, name: str) -> object:

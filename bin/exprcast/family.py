@@ -75,7 +75,7 @@ class Examples(Protocol):
         this out, then it is the training mean."""
 
     def forget(self) -> None:
-        """Know nothing of any gene from now on (for a control); a family with `known` has it."""
+        """Give all genes that were seen one level from now on (for a control); a family whose inputs hold levels has it."""
 
     def features(self, index: np.ndarray) -> np.ndarray:
         """Return (index, features) float32: the same inputs as one flat row, for the baselines."""

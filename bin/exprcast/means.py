@@ -34,6 +34,11 @@ def nan_mean(values: np.ndarray, axis: int | None = None) -> np.ndarray:
         return np.nansum(values, axis=axis, dtype=np.float64) / measured.sum(axis=axis)
 
 
+def same_levels(levels: np.ndarray) -> np.ndarray:
+    """Return the mean of all levels in the place of each; NaN stay."""
+    return np.where(np.isnan(levels), levels, nan_mean(levels)).astype(levels.dtype)
+
+
 def fit_mean(axes: str, examples: Examples, train: np.ndarray, test: np.ndarray) -> Fitted:
     """Return the mean over training examples of each output (samples: column; genes: row; pairs: column), and the base for other fits."""
     matrix = target_matrix(axes, examples, train)

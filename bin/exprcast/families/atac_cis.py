@@ -24,6 +24,7 @@ from exprcast.cli import InputError
 from exprcast.dataset import Dataset
 from exprcast.family import Allocate
 from exprcast.folds import Rows
+from exprcast.means import same_levels
 from exprcast.training import Settings
 
 EXAMPLES = "samples×genes"
@@ -121,6 +122,10 @@ class Examples:
         """Return this sample's window and the average one (index, bins), and the gene's known mean (index,), NaN = never seen."""
         sample, gene = np.divmod(index, len(self.columns))
         return decode(self.windows[sample, gene]), decode(self.mean_window[gene]), torch.from_numpy(self.level[gene])
+
+    def forget(self) -> None:
+        """Know no gene's level: all that were seen have their mean."""
+        self.level = same_levels(self.level)
 
     def reference(self, index: np.ndarray) -> tuple[torch.Tensor, ...]:
         """Return the same with the average training sample's window: attributions say why this sample differs from it."""

@@ -29,7 +29,7 @@ from exprcast.context import CIS, FEATURES, PROGRAMMES, SIGNALS, WIDE_BP, Reader
 from exprcast.dataset import Dataset
 from exprcast.family import Allocate
 from exprcast.folds import Rows
-from exprcast.means import nan_mean
+from exprcast.means import nan_mean, same_levels
 from exprcast.references import Cohort, Rna, relate, sample_groups
 from exprcast.training import Settings
 
@@ -181,8 +181,8 @@ class Examples:
         return self.rna.means[self.rna.number[sample], gene][:, None]
 
     def forget(self) -> None:
-        """Know no gene's mean: every gene is as one whose RNA was never seen."""
-        self.rna.means[:] = np.nan
+        """Know no gene's mean: all that were seen have theirs."""
+        self.rna.means = same_levels(self.rna.means)
 
     def reference(self, index: np.ndarray) -> tuple[torch.Tensor, ...]:
         """Return the inputs of a pair whose chromatin does not depart from its references' and tells nothing."""
