@@ -9,6 +9,8 @@ include { ACCESSIBILITY } from './modules/accessibility'
 include { DATASET } from './modules/dataset'
 include { MODELS } from './modules/models'
 include { EVALUATION } from './modules/evaluation'
+include { BUNDLES } from './modules/bundles'
+include { APPLICATION ; CHECKED_BUNDLES } from './modules/application'
 
 workflow {
     main:
@@ -16,34 +18,39 @@ workflow {
     seed = options.run.seed
 
     samples = SAMPLES(options.inputs, options.simulation, seed)
-    reference = REFERENCE(samples.genes, samples.fasta, samples.chrom_sizes, options.tables + options.folds)
+    checked = CHECKED_BUNDLES(options.bundles)
+    reference = REFERENCE(samples.genes, samples.fasta, samples.chrom_sizes.mix(checked.chrom_sizes), options.tables + options.folds)
     expression = EXPRESSION(samples.reads, samples.transcript_fasta, reference.transcripts, samples.tables, samples.table, options.inputs + options.tables)
     accessibility = ACCESSIBILITY(samples.peaks, reference.chrom_sizes, options.tables)
     features = expression.matrices.mix(accessibility.bins, reference.features)
     modelled = samples.table.filter { _file -> options.models.families } // --families none stops here
-    dataset = DATASET(options.inputs.dataset, modelled, reference.tables, features, options.folds, options.tables, seed)
+    dataset = DATASET(options.bundles ? null : options.inputs.dataset, modelled, reference.tables, features, options.folds, options.tables, seed)
     models = MODELS(dataset.h5, dataset.folds, options.models, seed)
     shown = [histories: models.histories, attributions: models.attributions, peak_stats: accessibility.stats, read_stats: expression.read_stats, expression_stats: expression.stats, cohort: samples.table]
-    evaluation = EVALUATION(models.predictions, dataset.h5, dataset.leakage, dataset.nearest, shown, options.shown + [pipeline: [exprcast: workflow.manifest.version, nextflow: workflow.nextflow.version.toString()]], options.models.ensemble, seed)
+    parameters = channel.of(options.shown + [pipeline: [exprcast: workflow.manifest.version, nextflow: workflow.nextflow.version.toString()]])
+    evaluation = EVALUATION(models.predictions, dataset.h5, dataset.leakage, dataset.nearest, shown, parameters.filter { !options.bundles }, options.models.ensemble, seed)
+    bundles = BUNDLES(evaluation.matrices, models.trained_files, models.baselines, models.costs, dataset.h5, evaluation.summary)
+    application = APPLICATION(options.bundles, checked.chrom_sizes, options.inputs.dataset, samples.table, accessibility.bins, expression.matrices, accessibility.stats, options.models, parameters.filter { options.bundles }, seed)
 
     workflow.onComplete = {
         println(closingLines(options))
     }
 
     publish:
-    dataset = dataset.assembled
+    dataset = dataset.assembled.mix(application.dataset)
+    models = bundles.files
     checkpoints = models.files
-    predictions = evaluation.matrices
+    predictions = evaluation.matrices.mix(evaluation.cells, application.predictions)
     attributions = models.attributions
     reference = reference.files
     kallisto = expression.kallisto
     truth = samples.truth.flatten()
-    tables = samples.table.mix(expression.files, dataset.lost_ids, evaluation.tables)
+    tables = samples.table.mix(expression.files, dataset.lost_ids, evaluation.tables, application.tables)
     histories = models.histories
     peak_stats = accessibility.stats
     read_stats = expression.read_stats
-    scores = evaluation.scores
-    report = evaluation.report
+    scores = evaluation.scores.mix(application.scores)
+    report = evaluation.report.mix(application.report)
 }
 
 output {
@@ -52,6 +59,9 @@ output {
     }
     checkpoints {
         path 'checkpoints'
+    }
+    models {
+        path 'models'
     }
     predictions {
         path 'predictions'

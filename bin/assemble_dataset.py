@@ -8,7 +8,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from exprcast.cli import InputError, Progress, log, run, write_task
+from exprcast.assembly import SAMPLE_COLUMNS, read_gene_matrix, read_samples, write_bins
+from exprcast.cli import InputError, log, run, write_task
 from exprcast.dataset import ENTRIES, HOLD_OUT, create_dataset, write_array
 from exprcast.fold_table import read_fold_table, table_folds
 from exprcast.folds import (
@@ -19,20 +20,8 @@ from exprcast.folds import (
     make_folds,
     promises,
 )
-from exprcast.tables import (
-    Matrix,
-    check_file_id,
-    read_chrom_sizes,
-    read_lines,
-    read_matrix,
-    read_table,
-    refuse_duplicates,
-    strip_version,
-    write_table,
-)
+from exprcast.tables import Matrix, read_chrom_sizes, read_lines, read_table, refuse_duplicates, write_table
 
-SAMPLE_COLUMNS = ("id", "donor", "biosample", "replicate_group", "batch")
-NOT_KNOWN = {"na", "n/a", "nan", "none", "null", "unknown", "."}  # what people write into an empty cell: it groups nothing
 GENE_COLUMNS = ("id", "symbol", "chrom", "strand", "biotype")
 Table = Matrix | dict[str, str] | list[Path]  # numbers by gene, a text a gene, or files that are read as they are written
 BASE_CODES = np.full(256, 4, np.uint8)  # N, and whatever is not A, C, G or T
@@ -90,17 +79,6 @@ def scheme(options: argparse.Namespace) -> str:
     return "; ".join([options.hold_out, *(f"{axis} {'at random' if ways[axis] == 'random' else f'by {ways[axis]}'}" for axis in held_out)])
 
 
-def read_samples(path: Path) -> dict[str, list[str]]:
-    """Return the columns of the sample table, sorted by id."""
-    rows = sorted((row for _, row in read_table(path, SAMPLE_COLUMNS)), key=lambda row: row["id"])
-    refuse_duplicates((row["id"] for row in rows), f"{path.name}: sample")
-    for row in rows:
-        check_file_id(row["id"], f"{path.name}: sample")
-    return {
-        column: ["" if column != "id" and row[column].lower() in NOT_KNOWN else row[column] for row in rows] for column in SAMPLE_COLUMNS
-    }
-
-
 def read_genes(path: Path, sizes: dict[str, int]) -> dict[str, list[str]]:
     """Return the columns of the gene table, in its order (by position)."""
     rows = [row for _, row in read_table(path, GENE_COLUMNS)]
@@ -124,16 +102,6 @@ def read_tables(items: list[list[str]]) -> dict[str, Table]:
 def read_groups(paths: list[Path]) -> dict[str, str]:
     """Return {gene: group} of the genes that have one."""
     return {row["gene"]: row["group"] for _, row in read_table(paths[0], ("gene", "group"))}
-
-
-def read_gene_matrix(paths: list[Path]) -> Matrix:
-    """Read one matrix whose rows are genes, ids without their versions."""
-    if len(paths) != 1:
-        raise InputError(f"one table is needed here, {len(paths)} were given: {', '.join(map(str, paths))}")
-    matrix = read_matrix(paths[0])
-    rows = [strip_version(row) for row in matrix.rows]
-    refuse_duplicates(rows, f"{paths[0].name}: gene")
-    return matrix._replace(rows=rows)
 
 
 def genes_with_values(genes: dict[str, list[str]], tables: dict[str, Table], lost_out: Path | None) -> dict[str, list[str]]:
@@ -198,44 +166,6 @@ def write_expression(file: h5py.File, key: str, matrix: Matrix, samples: list[st
     write_array(file, key, values, unit=matrix.attributes.get("unit", "tpm"), **admitted)
 
 
-def write_bins(file: h5py.File, key: str, paths: list[Path], samples: list[str], genes: list[str], options: argparse.Namespace) -> None:
-    """Append each sample's open bins; one sample is in memory at a time."""
-    by_sample = {}
-    for path in paths:
-        with np.load(path, allow_pickle=False) as table:
-            by_sample[str(table["sample"])] = path
-    lacking = [sample for sample in samples if sample not in by_sample]
-    if lacking:
-        raise InputError(f"accessibility: no peaks for sample {', '.join(lacking[:5])}")
-    chunk = {"maxshape": (None,), "chunks": (65_536,), "compression": "gzip"}
-    bins = file.create_dataset("accessibility/bin", shape=(0,), dtype="i4", **chunk)
-    signals = file.create_dataset("accessibility/signal", shape=(0,), dtype="f4", **chunk)
-    indptr, bin_bp, progress = [0], 0, Progress(len(samples), "samples' bins written")
-    for done, sample in enumerate(samples, 1):
-        with np.load(by_sample[sample], allow_pickle=False) as table:
-            bin_bp = same_genome(file, table, by_sample[sample], bin_bp)
-            end = indptr[-1] + len(table["bin"])
-            for array, values in ((bins, table["bin"]), (signals, table["signal"])):
-                array.resize(end, axis=0)
-                array[indptr[-1] : end] = values
-            indptr.append(end)
-        progress.step(done)
-    bins.attrs["bin_bp"] = bin_bp
-    write_array(file, "accessibility/indptr", np.array(indptr))
-
-
-def same_genome(file: h5py.File, table: np.lib.npyio.NpzFile, path: Path, bin_bp: int) -> int:
-    """Return the bin width of a sample's bins, after comparing width and chromosomes with the dataset's."""
-    names, sizes = list(file["chromosomes/name"].asstr()[:]), file["chromosomes/size"][:]
-    if list(table["chromosomes"]) != names or not np.array_equal(table["sizes"], sizes):
-        raise InputError(
-            f"{path.name}: binned on {len(table['chromosomes'])} chromosomes of another genome than the dataset's {len(names)}"
-        )
-    if bin_bp and bin_bp != int(table["bin_bp"]):
-        raise InputError(f"{path.name}: bins of {int(table['bin_bp'])} bp, the samples before have {bin_bp} bp")
-    return int(table["bin_bp"])
-
-
 def write_features(file: h5py.File, key: str, matrix: Matrix, samples: list[str], genes: list[str], options: argparse.Namespace) -> None:
     """Write (genes, features) values with the features' names."""
     row = {gene: i for i, gene in enumerate(matrix.rows)}
@@ -290,7 +220,7 @@ def write_pairs(file: h5py.File, key: str, paths: list[Path], samples: list[str]
 READERS: dict[str | None, Callable[[list[Path]], Table]] = {"bins": sorted, "sequences": sorted, "pairs": sorted, "groups": read_groups}
 WRITERS: dict[str | None, Callable[..., None]] = {
     "expression": write_expression,
-    "bins": write_bins,
+    "bins": lambda file, key, paths, samples, genes, options: write_bins(file, paths, samples),
     "features": write_features,
     "sequences": write_sequences,
     "labels": write_labels,

@@ -3,6 +3,7 @@
 
 import argparse
 import shutil
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from exprcast.cli import InputError, log, run, whole_file, write_task
 from exprcast.coverage import mean_coverage
 from exprcast.intervals import INT32_MAX, Intervals, collapse, read_intervals
-from exprcast.tables import bin_offsets, check_file_id, few, read_chrom_sizes, write_table
+from exprcast.tables import bin_offsets, check_file_id, few, read_bytes, read_chrom_sizes, write_table
 
 COUNTS = ("sample", "rows", "intervals", "kept", "excluded", "off_genome", "open_bins", "open_share", "median_width")
 
@@ -49,9 +50,15 @@ def bin_peaks(
     log.info(f"{sample}: {len(bins):,} of {offsets[-1]:,} bins of {bin_bp:,} bp are open ({share:.2%}){mean}")
     write_table(stats_out, COUNTS, [(sample, *counts, len(bins), share, np.median(kept.end - kept.start))])
     names, lengths = np.array(list(sizes)), np.array(list(sizes.values()), np.int64)
-    genome = {"chromosomes": names, "sizes": lengths, "bin_bp": np.int64(bin_bp)}
+    made = {"chromosomes": names, "sizes": lengths, "bin_bp": np.int64(bin_bp), "source": np.array(source(coverage, exclude))}
     with whole_file(out) as temporary, temporary.open("wb") as file:
-        np.savez(file, sample=np.array(sample), **genome, bin=bins, signal=signal)
+        np.savez(file, sample=np.array(sample), **made, bin=bins, signal=signal)
+
+
+def source(coverage: Path | None, exclude: list[Path]) -> str:
+    """Say what the bins are made of: "peaks" or "coverage", and the exclusion lists by a digest of their text, in any order."""
+    digests = sorted(sha256(read_bytes(path)).hexdigest()[:12] for path in exclude)
+    return ("peaks" if coverage is None else "coverage") + "".join(f", without {digest}" for digest in digests)
 
 
 def number_bins(sizes: dict[str, int], bin_bp: int) -> np.ndarray:

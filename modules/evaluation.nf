@@ -189,7 +189,7 @@ workflow EVALUATION {
     leakage     // leakage.tsv: what test and training share
     nearest     // nearest.tsv: what in training is most similar to each sample or gene that is tested
     shown       // {histories, attributions, peak_stats, read_stats, expression_stats, cohort}: what else the report shows, each a channel of files
-    parameters  // {folds: 5, …}
+    parameters  // {folds: 5, …}; nothing where there is no page to write
     ensemble    // true: predict also by the weighted mean of all
     seed        // of the bootstrap
 
@@ -215,12 +215,16 @@ workflow EVALUATION {
     )
     CHECK_TRAINED(families.filter { files -> files }, page, codeFingerprint(['check_trained.py']))
     report = page.mix(channel.empty())
-    matrices = combined.h5.mix(combined.table, averaged.h5, averaged.table)
+    matrices = combined.h5.mix(averaged.h5)
+    cells = combined.table.mix(averaged.table)
+    summary = scored.scores
     scores = scored.scores.mix(scored.genes) // a queue, as its end without an item breaks publishing on 25.04
     tables = scored.samples.mix(leakage, nearest)
 
     emit:
     matrices
+    cells
+    summary
     scores
     tables
     report

@@ -14,6 +14,7 @@ process PREPARE {
 
     output:
     tuple val(family), val(preset), val(fold), path("${family}.fold${fold}.prepared"), emit: prepared
+    tuple val(family), path('task.json'), emit: cost
     path 'task.json', topic: tasks
 
     script:
@@ -51,6 +52,7 @@ process TRAIN {
     output:
     tuple val(family), val(preset), val(fold), val(seed), val(control), path("${stem}.pt"), emit: checkpoint
     path "${stem}.history.tsv", emit: history
+    tuple val(family), path('task.json'), emit: cost
     path 'task.json', topic: tasks
 
     script:
@@ -86,6 +88,7 @@ process FIT_BASELINES {
 
     output:
     tuple val(family), val(fold), path("${family}.fold${fold}.baselines.h5"), emit: baselines
+    tuple val(family), path('task.json'), emit: cost
     path 'task.json', topic: tasks
 
     script:
@@ -186,7 +189,8 @@ workflow MODELS {
     arithmetic = [options.device, options.precision]
     seeds = (0..<options.seeds).collect { number -> seed + number }
     fits = folds.combine(channel.fromList(options.families)) // [0, atac_cis, default]
-    prepared = PREPARE(fits.map { fold, family, preset -> [family, preset, fold, codeOf('prepare.py', family)] }, dataset, options.refit).prepared
+    preparing = PREPARE(fits.map { fold, family, preset -> [family, preset, fold, codeOf('prepare.py', family)] }, dataset, options.refit)
+    prepared = preparing.prepared
     folders = prepared.map { family, _preset, fold, folder -> [family, fold, folder] } // [atac_cis, 0, atac_cis.fold0.prepared]
     controls = prepared.combine(channel.fromList(options.shuffled_control ? [[seed, 'shuffled']] : []))
     runs = prepared.combine(channel.fromList(seeds)).map { run -> run + '' }.mix(controls) // [atac_cis, default, 0, atac_cis.fold0.prepared, 1, ''], the last: no control
@@ -203,9 +207,15 @@ workflow MODELS {
     attributions = ATTRIBUTE(explained.map { family, _fold, file, folder -> [options.attribution_genes, file, folder, codeOf('attribute.py', family)] }, dataset, options.device).attribution
     histories = trained.history.filter { path -> !path.name.contains('.shuffled.') }
     files = checkpoints.map { row -> row[5] }.mix(index)
+    trained_files = checkpoints.map { row -> [row[0], row[5]] } // [atac_cis, atac_cis.fold0.seed1.pt]
+    baselines = fitted.baselines.map { family, _fold, file -> [family, file] }
+    costs = preparing.cost.mix(trained.cost, fitted.cost) // [atac_cis, task.json]
 
     emit:
     files
+    trained_files
+    baselines
+    costs
     histories
     predictions // [atac_cis, atac_cis.fold0.seed1.predictions.h5]
     attributions

@@ -1,5 +1,6 @@
 // What the user gave, checked before any task starts: parameters against nextflow_schema.json, and the samplesheet.
 
+include { chooseBundles ; readBundles ; wrongApplication } from './applying'
 include { asFile ; readSamplesheet ; stopOn ; suggestion ; wrongPath } from './samplesheet'
 
 // Return the checked parameters, one map for each group of the schema; or print the help, or all that is wrong, and stop.
@@ -17,12 +18,15 @@ def checkParameters(params) {
     }
     def wrong = (rules - [help: rules.help]).collectEntries { name, rule -> [name, wrongValue(name, values[name], rule)] }
     def sheet = values.samples && !wrong.samples ? readSamplesheet(asFile(values.samples)) : [samples: [], problems: [], ignored: []]
-    def families = wrong.families ? [] : unknownFamilies(values.families)
-    stopOn(unknownNames(params.keySet(), rules) + wrong.values().flatten() + withoutEffect(values, rules) + wrongFolds(values) + (wrong.samples ? [] : wrongSources(values, sheet)) + families + sheet.problems)
+    def applied = values.apply && !wrong.apply ? readBundles(asFile(values.apply)) : [bundles: [], problems: []]
+    def ways = values.apply ? applied.problems + wrongApplication(values, rules, sheet, applied.bundles) : withoutEffect(values, rules) + wrongFolds(values) + (wrong.samples ? [] : wrongSources(values, sheet)) + (wrong.families ? [] : unknownFamilies(values.families))
+    stopOn(unknownNames(params.keySet(), rules) + wrong.values().flatten() + ways + sheet.problems)
     notes(values, sheet).each { line -> log.warn(line) }
-    def opened = rules.collectEntries { name, rule -> [name, openFiles(values[name], rule.format)] } + [samples: sheet.samples, families: values.families == 'none' ? [] : splitFamilies(values.families)]
-    def shown = values.findAll { name, value -> value != null && !(name in ['outdir', 'help', 'version']) }
-    groups.collectEntries { key, group -> [key, opened.subMap(group.properties.keySet())] } + [shown: shown]
+    def bundles = chooseBundles(values, applied.bundles)
+    def opened = rules.collectEntries { name, rule -> [name, openFiles(values[name], rule.format)] } + [samples: sheet.samples, families: values.apply || values.families == 'none' ? [] : splitFamilies(values.families)]
+    def settled = opened + (bundles ? [bin_bp: bundles[0].bin_bp, assembly: bundles[0].assembly] : [:])
+    def shown = (bundles ? values + [families: bundles*.family.join(',')] + bundles[0].subMap(['bin_bp', 'assembly']) : values).findAll { name, value -> value != null && !(name in ['outdir', 'help', 'version']) }
+    groups.collectEntries { key, group -> [key, settled.subMap(group.properties.keySet())] } + [shown: shown, bundles: bundles]
 }
 
 // Return {group: {title, description, properties: {name: rule}}} of nextflow_schema.json.
@@ -115,7 +119,7 @@ def wrongSources(values, sheet) {
 // Return what a user should know of a samplesheet that is not wrong.
 def notes(values, sheet) {
     def groups = (values.group_by ?: '').tokenize(',').findAll { column -> sheet.samples.every { row -> row.containsKey(column) } }
-    def empty = sheet.samples && groups && sheet.samples.every { row -> groups.every { column -> !row[column] } }
+    def empty = !values.apply && sheet.samples && groups && sheet.samples.every { row -> groups.every { column -> !row[column] } }
     [
         sheet.ignored ? "${asFile(values.samples).name}: columns that mean nothing here are passed over: ${sheet.ignored.join(', ')}" : null,
         empty && values.families != 'none' ? "${asFile(values.samples).name}: no sample has a ${groups.join(', ')}: samples that belong together may be split between training and test" : null,
@@ -231,7 +235,7 @@ def closingLines(options) {
 def madeLines(options) {
     def folder = asFile(options.run.outdir).toAbsolutePath()
     def tables = [report: 'report.html', tables: 'tables/']
-    def all = options.models.families ? [report: 'report.html', scores: 'scores.tsv', predictions: 'predictions/', tables: 'tables/'] : tables
+    def all = options.models.families || options.bundles ? [report: 'report.html', scores: 'scores.tsv', predictions: 'predictions/', tables: 'tables/'] : tables
     def tasks = "${workflow.stats.succeedCount} tasks run, ${workflow.stats.cachedCount} taken from an earlier run"
     (["", "Done in ${workflow.duration}: ${tasks}."] + all.collect { what, name -> "  ${what.padRight(12)} ${folder}/${name}" }).join('\n')
 }

@@ -32,7 +32,12 @@ def write_inputs(folder, reverse=False, genes=GENES):
     versions = [f"{gene}.{i + 7}" for i, gene in enumerate(genes)]
     write_matrix(folder / "expression.tsv", Matrix({"unit": "tpm"}, "gene", versions[turn], SAMPLES[turn], values[turn, turn]))
     for i, sample in enumerate(SAMPLES):
-        arrays = {"chromosomes": np.array(["chr1", "chr2"]), "sizes": np.array([2000, 1000]), "bin_bp": np.int64(200)}
+        arrays = {
+            "chromosomes": np.array(["chr1", "chr2"]),
+            "sizes": np.array([2000, 1000]),
+            "bin_bp": np.int64(200),
+            "source": np.array("peaks"),
+        }
         np.savez(
             folder / f"{sample}.npz", sample=np.array(sample), bin=np.array([i], np.int32), signal=np.array([2.0], np.float32), **arrays
         )

@@ -40,7 +40,7 @@ def without(dataset, path, closed):
         for number, name in enumerate(("bin", "signal")):
             values = np.concatenate([one[number][own] for one, own in zip(found, kept, strict=True)])
             del file[f"accessibility/{name}"]
-            write_array(file, f"accessibility/{name}", values, **({"bin_bp": 200} if name == "bin" else {}))
+            write_array(file, f"accessibility/{name}", values, **({"bin_bp": 200, "source": "peaks"} if name == "bin" else {}))
         file["accessibility/indptr"][:] = np.cumsum([0, *(own.sum() for own in kept)])
     return Dataset(path)
 

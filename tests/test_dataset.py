@@ -45,7 +45,7 @@ def plant_pairs(file, gene, other):
     "change, message",
     [
         (lambda file: file.attrs.pop("format"), "not an exprcast dataset"),
-        (lambda file: file.attrs.update({"format-version": 99}), "format version 99, this code reads 2"),
+        (lambda file: file.attrs.update({"format-version": 99}), "format version 99, this code reads 3"),
         (lambda file: file.pop("genes/id"), "genes/id is missing"),
         (replace("expression/gene", np.zeros((8, 12))), "expression/gene has type float64, not f4"),
         (replace("expression/gene", np.zeros((8, 11), np.float32)), "expression/gene has 11 genes, other arrays have 12"),

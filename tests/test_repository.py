@@ -83,7 +83,9 @@ def test_process_gives_its_script_options_that_exist_and_all_that_are_required(s
         given.add("--table")  # made by tableOptions()
     assert given <= known
     assert {action.option_strings[0] for action in actions if action.required} <= given
-    assert "--code" in given and ("--task-out" in given or script.name in ("report.py", "check_trained.py"))  # they wait for all others
+    assert "--code" in given and (
+        "--task-out" in given or script.name in ("report.py", "report_applied.py", "check_trained.py")
+    )  # they wait for all others
     assert re.findall(r"--[a-z-]+ ", blocks[0])[-1] == "--out "
 
 

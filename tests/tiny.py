@@ -64,7 +64,7 @@ def tiny_dataset(
         write_array(file, "tss/source", ["tiny"] * genes)
         write_array(file, "expression/gene", values, unit="tpm")
         write_array(file, "accessibility/indptr", np.arange(samples + 1) * genes)
-        write_array(file, "accessibility/bin", np.tile(np.array(bin_of)[order], samples), bin_bp=200)
+        write_array(file, "accessibility/bin", np.tile(np.array(bin_of)[order], samples), bin_bp=200, source="peaks")
         write_array(file, "accessibility/signal", signal[:, order].ravel())
         write_array(file, "promoters/halflife", halflife, name=["a", "b"])
         write_array(file, "labels/value", np.stack([halflife @ [1.0, -2.0], halflife @ [0.5, 1.0]]), unit="zscore")

@@ -25,7 +25,7 @@ from exprcast.cli import whole_file
 from exprcast.dataset import LEARNT, TEST, TRAIN, VALID, open_hdf5
 from exprcast.family import Examples
 from exprcast.means import Fitted, fit_mean, predict_mean
-from exprcast.neighbours import fit_kernel, fit_nearest, predict_kernel, predict_nearest
+from exprcast.neighbours import extend_kernel, extend_nearest, fit_kernel, fit_nearest, predict_kernel, predict_nearest
 from exprcast.ridge import fit_ridge, predict_ridge
 from exprcast.trees import fit_trees, predict_trees
 
@@ -67,6 +67,15 @@ def fit_baselines(family: ModuleType, examples: Examples, roles: np.ndarray, cho
     for name in baseline_names(family.EXAMPLES)[1:-1]:
         fitted[name] = FITTED_TO_MEAN[name].fit(family.EXAMPLES, examples, mean, train, valid, chosen and chosen[name])
     return fitted
+
+
+def extend_baselines(family: ModuleType, examples: Examples, fitted: dict[str, Fitted], train: np.ndarray) -> dict[str, Fitted]:
+    """Return baselines that also predict samples which were not in the dataset when they were fitted; `examples` are of training and these.
+
+    Nothing is fitted again: only what looks at neighbours looks at those of the new samples, too.
+    """
+    extended = {"nearest": extend_nearest, "kernel": extend_kernel}
+    return fitted | {name: extend(family.EXAMPLES, examples, fitted["mean"], fitted[name], train) for name, extend in extended.items()}
 
 
 def predict_baseline(family: ModuleType, examples: Examples, fitted: dict[str, Fitted], name: str, index: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ import numpy as np
 from exprcast.cli import InputError, whole_file
 from exprcast.tables import bin_offsets
 
-FORMAT, FORMAT_VERSION = "exprcast-dataset", 2
+FORMAT, FORMAT_VERSION = "exprcast-dataset", 3
 UNITS = ("tpm", "cpm", "rpkm", "log2_intensity", "log10_rpkm", "zscore")
 TRAIN, VALID, TEST, UNUSED = 0, 1, 2, 3
 MIXED = 4  # of a pair: one part in training, one in validation
@@ -55,7 +55,7 @@ LAYOUT = (
     Entry("expression/gene", ("samples", "genes"), "f4", "expression", ("unit",)),
     Entry("expression/transcript", ("samples", "transcripts"), "f4", None, ("unit",)),
     Entry("accessibility/indptr", ("samples+1",), "i8"),
-    Entry("accessibility/bin", ("open_bins",), "i4", "bins", ("bin_bp",)),
+    Entry("accessibility/bin", ("open_bins",), "i4", "bins", ("bin_bp", "source")),
     Entry("accessibility/signal", ("open_bins",), "f4"),
     Entry("promoters/sequence", ("genes", "bases"), "u1", "sequences", ("upstream_bp", "downstream_bp")),
     Entry("promoters/halflife", ("genes", "features"), "f4", "features", ("name",)),
@@ -126,6 +126,10 @@ class Dataset:
         """Return a numeric entry whole."""
         return self.file[path][:]
 
+    def row(self, path: str, number: int) -> np.ndarray:
+        """Return one row of a numeric entry."""
+        return self.file[path][number]
+
     def unit(self, path: str) -> str:
         """Return the unit of an entry."""
         return str(self.file[path].attrs["unit"])
@@ -144,6 +148,16 @@ class Dataset:
     def bin_bp(self) -> int:
         """Return the width of the stored accessibility bins in bp."""
         return int(self.file["accessibility/bin"].attrs["bin_bp"])
+
+    @property
+    def bin_source(self) -> str:
+        """Return what the bins are made of: peaks or coverage, and what was left out."""
+        return str(self.file["accessibility/bin"].attrs["source"])
+
+    @property
+    def asked(self) -> np.ndarray:
+        """Return the samples whose examples are going to be read: all of them."""
+        return np.arange(len(self.samples))
 
     @property
     def n_folds(self) -> int:

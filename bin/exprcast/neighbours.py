@@ -29,15 +29,25 @@ def fit_nearest(axes: str, examples: Examples, mean: Fitted, train: np.ndarray, 
     matrix = target_matrix(axes, examples, train)
     if axes == "genes":
         return {"copied": copy_values(matrix.T, most_similar(all_features(examples), train), mean["output"]).T}
+    alike = {}
+    if axes == "samples×genes" and not mean["seen"].all():
+        rows, columns = trained(matrix)
+        alike = {"alike": most_similar(gene_profiles(examples, rows), columns)[:, 0]}  # of each gene its most similar training gene
+    return extend_nearest(axes, examples, mean, alike, train)
+
+
+def extend_nearest(axes: str, examples: Examples, mean: Fitted, nearest: Fitted, train: np.ndarray) -> Fitted:
+    """Return what every sample copies, also those that were not there when genes were compared with genes (`alike`)."""
+    matrix = target_matrix(axes, examples, train)
     if axes == "samples":
         return {"copied": copy_values(matrix, most_similar(all_features(examples), train), mean["output"])}
     rows, columns = trained(matrix)
     copied = copy_values(matrix, most_correlated(profile_gram(examples, columns, rows), rows), mean["output"])
-    if not mean["seen"].all():
-        other = most_similar(gene_profiles(examples, rows), columns)[:, 0]
-        similar = np.where(np.isnan(matrix), copied, matrix)[:, other]  # the most similar gene in the same sample, else in its neighbour
+    alike = {key: nearest[key] for key in ("alike",) if key in nearest}
+    if alike:
+        similar = np.where(np.isnan(matrix), copied, matrix)[:, alike["alike"]]  # in the same sample, else in its neighbour
         copied = np.where(mean["seen"], copied, similar)
-    return {"copied": copied.astype(np.float32)}
+    return {"copied": copied.astype(np.float32), **alike}
 
 
 def copy_values(values: np.ndarray, nearest: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
@@ -65,7 +75,7 @@ def fit_kernel(axes: str, examples: Examples, mean: Fitted, train: np.ndarray, v
         return fit_kernel_on_members(axes, examples, mean, train, valid, chosen)
     matrix = target_matrix(axes, examples, train)
     rows, columns = trained(matrix)
-    kernel = gaussian(squared_distances(profile_gram(examples, columns, rows))[:, rows], rows)
+    kernel = sample_kernel(examples, rows, columns)
     change = matrix - mean["output"]
     if chosen is None:  # no loss where tested genes are new: no change is used
         judge = kernel, (target_matrix(axes, examples, valid) - mean["output"])[:, columns]
@@ -78,6 +88,19 @@ def fit_kernel(axes: str, examples: Examples, mean: Fitted, train: np.ndarray, v
     if not mean["seen"].all():
         fitted |= gene_levels(examples, rows, columns, mean, chosen)
     return fitted
+
+
+def extend_kernel(axes: str, examples: Examples, mean: Fitted, kernel: Fitted, train: np.ndarray) -> Fitted:
+    """Return the same fit with the kernel of samples that were not there when it was made."""
+    if axes != "samples×genes":
+        return kernel  # reads the features of what it predicts
+    rows, columns = trained(target_matrix(axes, examples, train))
+    return kernel | {"row": sample_kernel(examples, rows, columns).astype(np.float32)}
+
+
+def sample_kernel(examples: Examples, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Return (samples, training samples): the kernel of whole samples, described around training genes or by their genomes."""
+    return gaussian(squared_distances(profile_gram(examples, columns, rows))[:, rows], rows)
 
 
 def predict_kernel(axes: str, examples: Examples, mean: Fitted, kernel: Fitted, index: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Ridge regression of what the mean leaves over on a family's flat features; α is chosen on validation.
 
-With more features than training examples it is solved, kept and evaluated in the dual form: an output has a weight for each training
-example, and not for each feature. One decomposition serves every α, and the predictions of one α are in memory at a time.
+With more features than training examples it is solved in the dual form: an output has a weight for each training example, and not for
+each feature; of many outputs it is also kept and evaluated so. One decomposition serves every α, and the predictions of one α are in memory at a time.
 """
 
 from typing import NamedTuple
@@ -44,7 +44,14 @@ def fit_ridge(axes: str, examples: Examples, mean: Fitted, train: np.ndarray, va
     ridge["weights"] = np.zeros((len(ridge.get("near", centre)), measured.shape[1]))
     for part in parts:
         ridge["weights"][np.ix_(part.members, part.columns)] = part.vectors @ part.penalised(ridge["alpha"][0])
-    return ridge
+    return primal(examples, ridge) if "near" in ridge and measured.shape[1] == 1 else ridge
+
+
+def primal(examples: Examples, ridge: Fitted) -> Fitted:
+    """Return a dual fit of one output with a weight for each feature: shorter than the training examples that it leans on, and needs none of them."""
+    parts = zip(blocks(ridge["near"]), np.array_split(ridge["weights"], len(blocks(ridge["near"]))), strict=True)
+    weights = sum(standardised(examples, block, ridge).T @ own for block, own in parts)
+    return {key: value for key, value in ridge.items() if key != "near"} | {"weights": weights}
 
 
 def predict_ridge(axes: str, examples: Examples, mean: Fitted, ridge: Fitted, index: np.ndarray) -> np.ndarray:

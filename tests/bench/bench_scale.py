@@ -59,7 +59,12 @@ def simulate(folder: Path) -> None:
     rows = ((sample, f"d{i // 2}", f"b{i // 4}", f"r{i // 2}", "") for i, sample in enumerate(samples))
     write_table(folder / "samples.tsv", ["id", "donor", "biosample", "replicate_group", "batch"], rows)
     level, values = rng.normal(3, 2, GENES), np.empty((GENES, SAMPLES))
-    genome = {"chromosomes": np.array(names), "sizes": np.array(list(sizes.values())), "bin_bp": np.int64(BIN_BP)}
+    genome = {
+        "chromosomes": np.array(names),
+        "sizes": np.array(list(sizes.values())),
+        "bin_bp": np.int64(BIN_BP),
+        "source": np.array("peaks"),
+    }
     for number, sample in enumerate(samples):
         bins = np.sort(rng.choice(candidates, rng.integers(*OPEN_BINS), replace=False)).astype(np.int32)
         signal = rng.gamma(2, 4, len(bins)).astype(np.float32)

@@ -171,10 +171,11 @@ def signal_near(dataset: Dataset, samples: np.ndarray, tss: np.ndarray, referenc
 
 
 def extract(dataset: Dataset, config: Config, state: dict, allocate: Allocate) -> None:
-    """Fill what examples read: the chosen bins of all samples, sparse, and the signal near start sites."""
+    """Fill what examples read: the chosen bins of all samples, sparse, and of those asked for the signal near start sites."""
     reference, samples = stored_reference(state), np.arange(len(dataset.samples))
     bins = read_samples(dataset, samples, state["bins"].numpy(), reference, config)
-    near = signal_near(dataset, samples, state["tss"].numpy(), reference)
+    near = np.full((len(samples), len(dataset.genes)), np.nan, dtype=np.float32)
+    near[dataset.asked] = signal_near(dataset, dataset.asked, state["tss"].numpy(), reference)
     for name, values in {"bin_value": bins.data, "bin_place": bins.indices, "bin_start": bins.indptr, "near": near}.items():
         allocate(name, values.shape, values.dtype.str)[:] = values
 

@@ -87,12 +87,13 @@ def prepare(dataset: Dataset, rows: Rows, config: Config) -> dict:
 
 
 def extract(dataset: Dataset, config: Config, state: dict, allocate: Allocate) -> None:
-    """Fill `windows` (samples, genes, bins) uint8 with every sample's codes, sample by sample, and `gram` (samples, samples)."""
-    windows = allocate("windows", (len(dataset.samples), len(dataset.genes), 2 * config.flank_bp // config.bin_bp), "uint8")
-    reference, samples = stored_reference(state), np.arange(len(dataset.samples))
-    for sample, codes in enumerate(read_windows(dataset, samples, state["tss"].numpy(), reference, config.flank_bp, config.bin_bp)):
-        windows[sample] = codes
-    allocate("gram", (len(samples), len(samples)), "f8")[:] = genome_gram(dataset, reference, state["samples"].numpy())
+    """Fill `windows` (samples, genes, bins) uint8 with the codes of samples that are asked for, one by one, and `gram` (samples, samples)."""
+    count, reference = len(dataset.samples), stored_reference(state)
+    windows = allocate("windows", (count, len(dataset.genes), 2 * config.flank_bp // config.bin_bp), "uint8")
+    codes = read_windows(dataset, dataset.asked, state["tss"].numpy(), reference, config.flank_bp, config.bin_bp)
+    for sample, own in zip(dataset.asked, codes, strict=True):
+        windows[sample] = own
+    allocate("gram", (count, count), "f8")[:] = genome_gram(dataset, reference, state["samples"].numpy())
 
 
 class Examples:

@@ -106,18 +106,21 @@ def log_expression(dataset: Dataset) -> np.ndarray:
 
 
 def allowed_rna(values: np.ndarray, state: dict) -> Rna:
-    """Return what a fold's training may look at of all expression."""
-    return Rna(values, state["samples"].numpy(), state["genes"].numpy(), state["groups"].numpy())
+    """Return what a fold's training may look at of all expression; samples that training's dataset does not have belong to no group of it."""
+    groups = np.full(len(values), -1)
+    groups[: len(state["groups"])] = state["groups"].numpy()
+    return Rna(values, state["samples"].numpy(), state["genes"].numpy(), groups)
 
 
 def extract(dataset: Dataset, config: Config, state: dict, allocate: Allocate) -> None:
-    """Fill signals, windows, the samples' similarity, and the features of every pair in every view."""
+    """Fill signals, windows, the samples' similarity, and the features of every pair in every view; training's, and of samples asked for."""
     shape, rna = (len(dataset.samples), len(dataset.genes)), allowed_rna(log_expression(dataset), state)
     nearer = nearer_genes(dataset, state["tss"].numpy(), config.flank_bp)
     signals = allocate("signals", (*shape, len(SIGNALS)), "f2")
     windows = allocate("windows", (*shape, nearer.shape[1]), "u1")
     reader = Reader(dataset, config.flank_bp, nearer)
-    for sample, codes in enumerate(read_codes(dataset, config, state, np.arange(shape[0]))):
+    read = np.union1d(rna.training, dataset.asked)
+    for sample, codes in zip(read, read_codes(dataset, config, state, read), strict=True):
         around = reader.read(codes)
         signals[sample], windows[sample] = around.signals, np.rint(around.windows * CODES_PER_LOG2)
     gram = allocate("gram", (shape[0], shape[0]), "f8")
@@ -129,10 +132,11 @@ def extract(dataset: Dataset, config: Config, state: dict, allocate: Allocate) -
     views = config.views if len(rna.training) <= config.most_viewed else 1
     features = allocate("features", (views, *shape, len(FEATURES)), "f2")
     for view in range(views):
-        progress = Progress(shape[0], f"samples compared with their references, view {view + 1} of {views}")
-        for sample in rna.training if view else range(shape[0]):
+        compared = np.intersect1d(dataset.asked, rna.training) if view else dataset.asked
+        progress = Progress(len(compared), f"samples compared with their references, view {view + 1} of {views}")
+        for done, sample in enumerate(compared, 1):
             features[view, sample] = cohort.compare(sample, cohort.references(sample, config.references, view / views))
-            progress.step(int(sample) + 1)
+            progress.step(done)
 
 
 def read_codes(dataset: Dataset, config: Config, state: dict, samples: np.ndarray) -> Iterator[np.ndarray]:

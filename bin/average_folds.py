@@ -1,0 +1,237 @@
+#!/usr/bin/env python3
+"""Make one prediction with an interval of what all folds of a bundle predict for new samples → <family>.h5, in the form of predictions."""
+
+import argparse
+from contextlib import ExitStack
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from exprcast.bundle import CALIBRATION, ENSEMBLE, WEIGHTS, Bundle
+from exprcast.calibration import CONFIDENCE, Calibration, coverage, intervals, load
+from exprcast.cli import InputError, log, run, whole_file, write_task
+from exprcast.dataset import TEST, Dataset, open_hdf5
+from exprcast.means import nan_mean
+from exprcast.novelty import lies_outside, new_distances
+from exprcast.tables import few
+
+ROWS_AT_ONCE = 64
+GENE_COLUMNS = ("symbol", "chrom", "strand")
+
+
+class Members:
+    """What each fold's networks and rules predicted for new samples, of one family or of all."""
+
+    def __init__(self, files: list[h5py.File], bundle: Bundle) -> None:
+        self.files = {(str(file.attrs["family"]), int(file.attrs["fold"])): file for file in files}
+        self.bundle, self.weights = bundle, {}
+        self.families = sorted({family for family, _ in self.files})
+        if bundle.family == ENSEMBLE:
+            self.weights = read_weights(bundle)
+        elif self.families != [bundle.family]:
+            raise InputError(f"predictions of {', '.join(self.families)} are not of bundle {bundle.path.name} ({bundle.family})")
+        lacking = [f"{family} fold {fold}" for family in self.needed() for fold in bundle.folds if (family, fold) not in self.files]
+        if lacking:
+            raise InputError(f"bundle {bundle.path.name}: no predictions of {few(lacking)}; apply every fold of every family")
+
+    def needed(self) -> list[str]:
+        """Return the families that are averaged."""
+        return sorted({name.split(".")[0] for name in self.weights} & set(self.families)) if self.weights else [self.bundle.family]
+
+    def names(self) -> list[str]:
+        """Return what is shown beside the mean: rules, or of an ensemble its members."""
+        if self.weights:
+            return sorted(self.weights)
+        return sorted(name for name in self.any_file() if name not in ("rows", "columns") and not name.startswith("seed"))
+
+    def any_file(self) -> h5py.File:
+        """Return a file of the first family."""
+        return self.files[self.families[0], self.bundle.folds[0]]
+
+    def member(self, name: str, fold: int, rows: slice) -> np.ndarray:
+        """Return (rows, genes) float64: a family's mean over its seeds, ‹family›.‹rule›, or a rule that is the same in all."""
+        family, _, rule = name.partition(".")
+        if family in self.families and not rule:
+            return np.mean([self.files[family, fold][f"seed{seed}"][rows] for seed in self.bundle.seeds], axis=0, dtype=np.float64)
+        owner, rule = (family, rule) if rule else (self.families[0], family)
+        return self.files[owner, fold][rule][rows].astype(np.float64)
+
+    def predict(self, rows: slice) -> np.ndarray:
+        """Return (folds, rows, genes) float32."""
+        if not self.weights:
+            return np.stack([self.member(self.bundle.family, fold, rows) for fold in self.bundle.folds]).astype(np.float32)
+        parts = []
+        for number, fold in enumerate(self.bundle.folds):
+            used = {name: weight[number] for name, weight in self.weights.items() if weight[number] > 0}
+            parts.append(sum(weight * self.member(name, fold, rows) for name, weight in used.items()))
+        return np.stack(parts).astype(np.float32)
+
+    def beside(self, name: str, rows: slice) -> np.ndarray:
+        """Return (rows, genes): one rule or member, mean over folds."""
+        return np.mean([self.member(name, fold, rows) for fold in self.bundle.folds], axis=0)
+
+
+def read_weights(bundle: Bundle) -> dict[str, np.ndarray]:
+    """Return {member: (folds,) weights} of an ensemble."""
+    with bundle.hdf5(WEIGHTS) as file:
+        names, weights = list(file["members"].asstr()[:]), file["weights"][:]
+    if weights.shape != (len(bundle.folds), len(names)) or not np.isfinite(weights).all():
+        raise InputError(
+            f"bundle {bundle.path.name}: {WEIGHTS} has weights {weights.shape} of {len(names)} members in {len(bundle.folds)} folds"
+        )
+    return dict(zip(names, weights.T, strict=True))
+
+
+def average_folds(options: argparse.Namespace) -> None:
+    """Average, add intervals and how far each sample is from training, and write the file."""
+    bundle, new = Bundle(options.bundle), Dataset(options.dataset)
+    bundle.refuse_other(new)
+    training, calibration = bundle.training(), read_calibration(bundle)
+    with ExitStack() as stack:
+        files = [stack.enter_context(open_hdf5(path, "applied predictions")) for path in options.applied]
+        members = Members(files, bundle)
+        if any(list(file["rows"].asstr()[:]) != new.samples for file in files):
+            raise InputError(f"predictions are of other samples than {new.path.name} has; apply again")
+        with whole_file(options.out) as temporary, h5py.File(temporary, "w") as out:
+            measured = write_all(out, members, training, new, calibration)
+    if measured and options.measured_out:
+        options.measured_out.write_text("RNA of new samples was measured\n")
+
+
+def read_calibration(bundle: Bundle) -> Calibration | None:
+    """Return the residuals of held-out samples, None where no sample was held out."""
+    if CALIBRATION not in bundle:
+        log.info(f"bundle {bundle.path.name}: no sample was held out in training, so predictions have no intervals")
+        return None
+    with bundle.hdf5(CALIBRATION) as file:
+        calibration = load(file)
+    if len(calibration.group) != bundle.content["samples"]:
+        raise InputError(
+            f"bundle {bundle.path.name}: {CALIBRATION} is of {len(calibration.group)} samples, trained were {bundle.content['samples']}; copy the whole folder again"
+        )
+    return calibration
+
+
+def write_all(out: h5py.File, members: Members, training: Dataset, new: Dataset, calibration: Calibration | None) -> bool:
+    """Write every array, a block of samples at a time; say whether any RNA was measured."""
+    bundle, content = members.bundle, members.bundle.content
+    shape = len(new.samples), len(training.genes)
+    write_facts(out, bundle, training, new)
+    if members.weights:
+        out.create_dataset("members", data=list(members.weights), dtype=h5py.string_dtype())
+        out["weights"] = np.array([[weight.mean() for weight in members.weights.values()]])
+    arrays = {name: create(out, name, shape, 0) for name in ("observed", "low", "high")}
+    arrays |= {f"baselines/{name}": create(out, f"baselines/{name}", shape, 1) for name in members.names()}
+    predicted = create(out, "predicted", shape, 2)
+    to_target = (lambda values: np.log2(1 + values)) if content["unit"].startswith("log2(") else (lambda values: values)
+    out["training_mean"] = to_target_mean(training, to_target)[None, None].astype(np.float32)
+    place, held_out = gene_places(training, new), calibration.distance if calibration else np.array([])
+    nearest, distance, measured = [], [], False
+    for start in range(0, shape[0], ROWS_AT_ONCE):
+        rows = slice(start, min(start + ROWS_AT_ONCE, shape[0]))
+        near = new_distances(training, new, np.arange(rows.start, rows.stop))
+        nearest, distance = nearest + near.sample, np.append(distance, near.distance)
+        by_fold = members.predict(rows)
+        predicted[0, 0, rows] = by_fold.mean(axis=0, dtype=np.float64)
+        low, high = intervals(calibration, by_fold, near.distance) if calibration else np.full((2, *by_fold.shape[1:]), np.nan)
+        observed = read_observed(new, rows, place, to_target)
+        measured |= bool(np.isfinite(observed).any())
+        for name, values in (("observed", observed), ("low", low), ("high", high)):
+            arrays[name][rows] = values
+        for name in members.names():
+            arrays[f"baselines/{name}"][0, rows] = members.beside(name, rows)
+    write_samples(out, nearest, distance, held_out)
+    if calibration:
+        write_calibration(out, training, calibration)
+    return measured
+
+
+def create(out: h5py.File, name: str, shape: tuple[int, int], outer: int) -> h5py.Dataset:
+    """Make a float32 array (…, samples, genes), stored by rows, NaN until it is written."""
+    stored = {"compression": "gzip", "compression_opts": 1, "fillvalue": np.nan, "track_times": False}
+    return out.create_dataset(name, (*[1] * outer, *shape), "f4", chunks=(*[1] * outer, 1, shape[1]), **stored)
+
+
+def write_facts(out: h5py.File, bundle: Bundle, training: Dataset, new: Dataset) -> None:
+    """Write ids, the gene table, roles (all are tested) and what predicted."""
+    content, text = bundle.content, h5py.string_dtype()
+    out.attrs.update(
+        {
+            "format": "exprcast-predictions",
+            "format-version": 2,
+            **{key: content[key] for key in ("family", "preset", "axes", "unit", "methods")},
+        }
+    )
+    out.attrs.update({"confidence": CONFIDENCE, "bundle": f"{content['family']}, made of {content['samples']} samples"})
+    out.create_dataset("rows", data=new.samples, dtype=text)
+    out.create_dataset("columns", data=training.genes, dtype=text)
+    for column in GENE_COLUMNS:
+        values = training.text(f"genes/{column}") if training.has(f"genes/{column}") else [""] * len(training.genes)
+        out.create_dataset(f"genes/{column}", data=values, dtype=text)
+    out["folds"], out["seeds"] = [0], [1]
+    out.create_dataset("status", data=[["trained"]], dtype=text)
+    shape = len(new.samples), len(training.genes)
+    out.create_dataset("role", (1, *shape), "u1", chunks=(1, 1, shape[1]), compression="gzip", fillvalue=TEST, track_times=False)
+
+
+def to_target_mean(training: Dataset, to_target: object) -> np.ndarray:
+    """Return (genes,) means over all training samples, in the unit of predictions."""
+    return nan_mean(to_target(training.array("expression/gene")), axis=0)
+
+
+def gene_places(training: Dataset, new: Dataset) -> np.ndarray:
+    """Return (genes,) the column of each gene in the new dataset."""
+    column = {gene: i for i, gene in enumerate(new.genes)}
+    return np.array([column[gene] for gene in training.genes])
+
+
+def read_observed(new: Dataset, rows: slice, place: np.ndarray, to_target: object) -> np.ndarray:
+    """Return (rows, genes) of the new samples' RNA, NaN where there is none."""
+    if not new.has("expression/gene"):
+        return np.full((rows.stop - rows.start, len(place)), np.nan)
+    return to_target(new.row("expression/gene", rows)[:, place])
+
+
+def write_samples(out: h5py.File, nearest: list[str], distance: np.ndarray, held_out: np.ndarray) -> None:
+    """Write how far each new sample is from training, and tell who lies outside."""
+    outside = lies_outside(distance, held_out)
+    out.create_dataset("samples/nearest", data=nearest, dtype=h5py.string_dtype())
+    out["samples/distance"], out["samples/outside"] = distance, outside
+    known = held_out[~np.isnan(held_out)]
+    for sample, name, far, strange in zip(out["rows"].asstr()[:], nearest, distance, outside, strict=True):
+        if strange:
+            seen = f"held-out training samples were {known.min():.3f} to {known.max():.3f} from theirs"
+            far_off = f"{far:.3f} from its nearest training sample ({name}), {seen}"
+            log.warning(f"warning: {sample} lies outside what was seen: {far_off}; intervals may be too narrow")
+
+
+def write_calibration(out: h5py.File, training: Dataset, calibration: Calibration) -> None:
+    """Write how often intervals held for training samples while their group was left out."""
+    text = h5py.string_dtype()
+    out.create_dataset("calibration/sample", data=training.samples, dtype=text)
+    out.create_dataset("calibration/group", data=[str(group) for group in calibration.group], dtype=text)
+    out["calibration/distance"], out["calibration/coverage"] = calibration.distance, coverage(calibration)
+
+
+def parse_args() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bundle", type=Path, required=True, help="models/‹family› of a finished run")
+    parser.add_argument(
+        "--applied", type=Path, nargs="+", required=True, help="what apply.py wrote: every fold; for the ensemble of every family"
+    )
+    parser.add_argument("--dataset", type=Path, required=True, help="dataset.h5 of the new samples")
+    parser.add_argument("--measured-out", type=Path, help="written if RNA of a new sample was measured, so that predictions can be scored")
+    parser.add_argument("--out", type=Path, required=True, help="HDF5: predictions, intervals, observed values, rules")
+    return parser
+
+
+def main(options: argparse.Namespace) -> None:
+    """Average, then say with what."""
+    average_folds(options)
+    write_task(options.task_out, "numpy", "h5py")
+
+
+if __name__ == "__main__":
+    run(main, parse_args())

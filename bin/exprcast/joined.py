@@ -1,0 +1,69 @@
+"""Training samples with new ones behind them, read as if they were one dataset: what a family learnt is applied to the new ones."""
+
+import numpy as np
+
+from exprcast.dataset import ENTRIES, LEARNT, TRAIN, Dataset
+from exprcast.family import example_roles
+
+INDPTR = "accessibility/indptr"
+
+
+class JoinedDataset:
+    """Some rows of a new dataset behind all samples of the one that was trained on; genes, start sites, chromosomes and folds are training's.
+
+    What a gene was measured at in new samples is found by the gene's id; NaN where it was not.
+    """
+
+    def __init__(self, training: Dataset, new: Dataset, rows: np.ndarray) -> None:
+        self.training, self.new, self.rows = training, new, rows
+        self.path, self.hold_out, self.promised = training.path, training.hold_out, training.promised
+        self.samples, self.genes = training.samples + [new.samples[row] for row in rows], training.genes
+        self.chrom_sizes, self.bin_bp = training.chrom_sizes, training.bin_bp
+
+    @property
+    def asked(self) -> np.ndarray:
+        """Return the places of the new samples: only their examples are going to be read."""
+        return len(self.training.samples) + np.arange(len(self.rows))
+
+    def has(self, path: str) -> bool:
+        """Say whether training's dataset has an entry."""
+        return self.training.has(path)
+
+    def unit(self, path: str) -> str:
+        """Return the unit of an entry in training's dataset."""
+        return self.training.unit(path)
+
+    def text(self, path: str) -> list[str]:
+        """Return a text entry as a list of str."""
+        own = self.training.text(path)
+        if ENTRIES[path].axes[0] != "samples":
+            return own
+        more = self.new.text(path)
+        return own + [more[row] for row in self.rows]
+
+    def array(self, path: str) -> np.ndarray:
+        """Return a numeric entry whole."""
+        own = self.training.array(path)
+        if path == INDPTR:
+            return np.append(own, own[-1] + np.cumsum(np.diff(self.new.array(INDPTR))[self.rows]))
+        if ENTRIES[path].axes[0] != "samples":
+            return own
+        return np.concatenate([own, self.measured(path, own)])
+
+    def measured(self, path: str, own: np.ndarray) -> np.ndarray:
+        """Return (new samples, genes) values, NaN where the new dataset has none."""
+        values = np.full((len(self.rows), *own.shape[1:]), np.nan, dtype=own.dtype)
+        if self.new.has(path):
+            place = {gene: i for i, gene in enumerate(self.new.genes)}
+            found = np.array([place.get(gene, -1) for gene in self.genes])
+            values[:, found >= 0] = np.stack([self.new.row(path, row) for row in self.rows])[:, found[found >= 0]]
+        return values
+
+    def open_bins(self, sample: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return one sample's open bins and their signal as measured."""
+        known = len(self.training.samples)
+        return self.training.open_bins(sample) if sample < known else self.new.open_bins(int(self.rows[sample - known]))
+
+    def learnt(self, family: object, fold: int, refit: bool) -> np.ndarray:
+        """Return the numbers of the examples that a fold's fit learnt from; new ones come behind them, so that these are as in training."""
+        return np.flatnonzero(np.isin(example_roles(family, self.training, fold), LEARNT if refit else (TRAIN,)))

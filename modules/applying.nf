@@ -1,0 +1,76 @@
+// What --apply needs, checked before any task starts: bundles that a run left behind, new samples, and nothing that the bundles settle.
+
+include { asFile ; suggestion } from './samplesheet'
+
+// Return {bundles: [{family, path, folds, assembly, bin_bp}, …], problems} of a folder models/, or of one bundle in it. Digests are compared by a task.
+def readBundles(folder) {
+    if (folder.toString() =~ /[$`*?\\\[\]{}\p{Cntrl}]/) {
+        return [bundles: [], problems: ["--apply: a path may not hold any of \$ ` * ? \\ [ ] { }, please rename: ${folder}"]]
+    }
+    def summaries = folder.resolve('bundle.json').exists() ? [folder.resolve('bundle.json')] : files("${folder}/*/bundle.json").toSorted { path -> path.toString() }
+    if (!summaries) {
+        def hint = folder.resolve('models').isDirectory() ? "; it has a folder models: give --apply ${folder}/models" : '; give the folder models of a finished run'
+        return [bundles: [], problems: ["--apply: ${folder.exists() ? "no bundle in ${folder}${hint}" : "folder not found: ${folder}"}"]]
+    }
+    def read = summaries.collect { path -> readBundle(path) }
+    [bundles: read.findAll { one -> !(one instanceof CharSequence) }, problems: read.findAll { one -> one instanceof CharSequence }]
+}
+
+// Return what a bundle says of itself, or why it cannot be used.
+def readBundle(path) {
+    def facts = parseBundle(path)
+    def sound = facts instanceof Map && facts.family ==~ /[A-Za-z0-9][A-Za-z0-9._-]*/ && facts.assembly instanceof String && facts.bin_bp instanceof Integer &&
+        facts.folds instanceof List && facts.folds && facts.folds.every { fold -> fold instanceof Integer && fold >= 0 }
+    sound ? facts.subMap(['family', 'folds', 'assembly', 'bin_bp']) + [path: path.parent] : "--apply: ${path} is damaged or of no exprcast bundle; copy the whole folder again"
+}
+
+def parseBundle(path) {
+    try {
+        path.size() < 1_048_576 ? new groovy.json.JsonSlurper().parse(path.toFile(), 'UTF-8') : null
+    }
+    catch (groovy.json.JsonException _problem) {
+        null
+    }
+}
+
+// Return the bundles that --families names, or all; the ensemble needs the others.
+def chooseBundles(values, bundles) {
+    def chosen = named(values)
+    chosen && !('ensemble' in chosen) ? bundles.findAll { bundle -> bundle.family in chosen } : bundles
+}
+
+// Return the families of --families, or nothing where it was not given.
+def named(values) {
+    onCommandLine('families') ? values.families.tokenize(',').collect { family -> family.tokenize(':')[0] } : []
+}
+
+// Return what is wrong beside --apply: no line or several.
+def wrongApplication(values, rules, sheet, bundles) {
+    def fixed = ['families', 'samples', 'dataset', 'expression', 'expression_unit', 'expression_columns', 'duplicate_genes', 'admit_misaligned', 'exclude', 'assembly', 'bin_bp', 'device', 'precision', 'seed', 'outdir', 'apply', 'help', 'version']
+    def idle = rules.keySet().findAll { name -> onCommandLine(name) && !(name in fixed) }
+    def known = bundles.collect { bundle -> bundle.family }
+    def unknown = named(values).findAll { family -> !(family in known) }
+    def reads = sheet.samples.find { row -> row.reads_1 }
+    def closed = sheet.samples.find { row -> !row.peaks }
+    def own = asFile(values.apply).toAbsolutePath().normalize()
+    def out = asFile(values.outdir ?: 'results').toAbsolutePath().normalize()
+    idle.collect { name -> "--${name}: has no effect beside --apply; bundles hold what was learnt, and with what" } + [
+        values.samples || values.dataset ? null : '--apply: new samples are needed; give --samples with their peaks, or --dataset',
+        values.samples && values.dataset ? '--samples, --dataset: give only one of them' : null,
+        values.dataset && values.expression ? '--expression: has no effect beside --dataset' : null,
+        reads ? "sample ${reads.sample} has reads_1: beside --apply RNA comes as a table; quantify with --families none first, then give --expression" : null,
+        closed ? "sample ${closed.sample} has no peaks, which the models read" : null,
+        known && unknown ? "--families ${unknown.join(',')}: no such bundle in ${values.apply}${suggestion(unknown[0], known, '')}; there are ${known.join(', ')}" : null,
+        own.startsWith(out) ? "--outdir ${values.outdir}: the models that are applied lie in there; name another folder, for example --outdir applied" : null,
+    ].findAll() + settled(values, bundles)
+}
+
+// Return a line for each value of the command line that is another than the bundles'.
+def settled(values, bundles) {
+    ['assembly', 'bin_bp'].findAll { name -> onCommandLine(name) && bundles && values[name] != bundles[0][name] }
+        .collect { name -> "--${name} ${values[name]}: bundle ${bundles[0].family} was trained with ${bundles[0][name]}; leave it out if that is what the new samples are" }
+}
+
+def onCommandLine(name) {
+    "--${name}".toString() in workflow.commandLine.tokenize(' ').collect { word -> word.replaceFirst('=.*', '') }
+}
