@@ -28,11 +28,21 @@ def assemble_new(options: argparse.Namespace) -> None:
             if training.has(group):
                 training.file.copy(group, file)
         write_bins(file, options.bins, samples["id"])
+        refuse_other_bins(file, bundle)
         measured = write_expression(file, options.expression, samples["id"], training) if options.expression else 0
         roles = {"hold_out": "samples", "scheme": "samples; all are new", "promised": "", "seed": 0}
         write_array(file, "folds/sample_role", np.full((1, len(samples["id"])), TEST), **roles)
         write_array(file, "folds/gene_role", np.zeros((1, len(training.genes)), dtype=int))
     log.info(f"{len(samples['id']):,} new samples, RNA of {measured:,} of them, {len(training.genes):,} genes of bundle {bundle.path.name}")
+
+
+def refuse_other_bins(file: h5py.File, bundle: Bundle) -> None:
+    """Raise InputError if the bins are not made as those that were trained on."""
+    made, own = dict(file["accessibility/bin"].attrs), bundle.content
+    if (made["bin_bp"], made["source"]) != (own["bin_bp"], own["bin_source"]):
+        ours, theirs = f"{own['bin_bp']} bp of {own['bin_source']}", f"{made['bin_bp']} bp of {made['source']}"
+        hint = "give the same kind of files (peaks, or also signal) and the same --exclude as in training"
+        raise InputError(f"bundle {bundle.path.name} was trained on bins of {ours}, the new samples have bins of {theirs}; {hint}")
 
 
 def write_expression(file: h5py.File, path: Path, samples: list[str], training: Dataset) -> int:

@@ -47,7 +47,7 @@ def named(values) {
 // Return what is wrong beside --apply: no line or several.
 def wrongApplication(values, rules, sheet, bundles) {
     def fixed = ['families', 'samples', 'dataset', 'expression', 'expression_unit', 'expression_columns', 'duplicate_genes', 'admit_misaligned', 'exclude', 'assembly', 'bin_bp', 'device', 'precision', 'seed', 'outdir', 'apply', 'help', 'version']
-    def idle = rules.keySet().findAll { name -> onCommandLine(name) && !(name in fixed) }
+    def idle = rules.keySet().findAll { name -> onCommandLine(name) && !(name in fixed) && values[name] != false }
     def known = bundles.collect { bundle -> bundle.family }
     def unknown = named(values).findAll { family -> !(family in known) }
     def reads = sheet.samples.find { row -> row.reads_1 }

@@ -24,7 +24,7 @@ def checkParameters(params) {
     notes(values, sheet).each { line -> log.warn(line) }
     def bundles = chooseBundles(values, applied.bundles)
     def opened = rules.collectEntries { name, rule -> [name, openFiles(values[name], rule.format)] } + [samples: sheet.samples, families: values.apply || values.families == 'none' ? [] : splitFamilies(values.families)]
-    def settled = opened + (bundles ? [bin_bp: bundles[0].bin_bp, assembly: bundles[0].assembly] : [:])
+    def settled = opened + (bundles ? [simulate: false, bin_bp: bundles[0].bin_bp, assembly: bundles[0].assembly] : [:])
     def shown = (bundles ? values + [families: bundles*.family.join(',')] + bundles[0].subMap(['bin_bp', 'assembly']) : values).findAll { name, value -> value != null && !(name in ['outdir', 'help', 'version']) }
     groups.collectEntries { key, group -> [key, settled.subMap(group.properties.keySet())] } + [shown: shown, bundles: bundles]
 }
