@@ -4,6 +4,7 @@
 import argparse
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -29,18 +30,41 @@ def apply(options: argparse.Namespace) -> None:
     make_deterministic(options.threads)
     bundle, new = Bundle(options.bundle), Dataset(options.dataset)
     bundle.refuse_other(new)
-    fold = Fold(bundle, options)
+    with faults_of(bundle, options.fold):
+        fold = Fold(bundle, options)
     progress = Progress(len(new.samples), f"{bundle.family} fold {options.fold}: samples predicted")
     with whole_file(options.out) as temporary, h5py.File(temporary, "w") as out:
-        out.attrs.update({"format": "exprcast-applied-fold", "family": bundle.family, "fold": options.fold, "unit": bundle.unit})
+        out.attrs.update({"format": "exprcast-applied-fold", "family": bundle.family, "fold": options.fold, "collapsed": fold.collapsed})
         for name, ids in (("rows", new.samples), ("columns", fold.training.genes)):
             out.create_dataset(name, data=np.array(ids, dtype=object), dtype=h5py.string_dtype())
         for start in range(0, len(new.samples), options.block_samples):
             rows = np.arange(start, min(start + options.block_samples, len(new.samples)))
-            for name, values in fold.predict(JoinedDataset(fold.training, new, rows), options.out.parent).items():
+            with faults_of(bundle, options.fold):
+                predicted = fold.predict(JoinedDataset(fold.training, new, rows), options.out.parent)
+            for name, values in predicted.items():
                 array = out.require_dataset(name, (len(new.samples), len(fold.training.genes)), "f4", chunks=(1, len(fold.training.genes)), compression="gzip")  # fmt: skip
                 array[rows] = values
             progress.step(int(rows[-1]) + 1)
+
+
+@contextmanager
+def faults_of(bundle: Bundle, fold: int) -> Iterator[None]:
+    """Say in one line that a bundle whose digests are right holds what no run of ours wrote there."""
+    try:
+        yield
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        IndexError,
+        RuntimeError,
+        MemoryError,
+        OverflowError,
+        ArithmeticError,
+    ) as error:
+        what = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+        raise InputError(f"bundle {bundle.path.name}: fold {fold} cannot be used ({what}); it was made by other code or forged") from error
 
 
 class Fold:
@@ -60,6 +84,7 @@ class Fold:
         for seed, content in self.networks.items():
             self.refuse_stranger(seed, content)
         self.config = self.family.Config(**self.networks[bundle.seeds[0]]["config"])
+        self.collapsed = any(content["status"] == "collapsed" for content in self.networks.values())
         self.state = self.networks[bundle.seeds[0]]["state"]
         self.fitted = load_baselines(bundle.file(baselines_file(self.number)))[0]
         self.fabric = make_fabric(options.device, options.precision)
@@ -80,7 +105,13 @@ class Fold:
             with on_disk(Path(scratch)) as allocate:
                 arrays = extract_arrays(self.family, joined, self.config, self.state, allocate)
             examples = self.family.examples(joined, self.config, self.state, arrays)
-            return {name: self.fill(joined, values) for name, values in self.predictors(examples, joined)}
+            predicted = {name: self.fill(joined, values) for name, values in self.predictors(examples, joined)}
+        unsound = [name for name, values in predicted.items() if not np.isfinite(values).all()]
+        if unsound:
+            raise InputError(
+                f"bundle {self.bundle.path.name}: fold {self.number}: {', '.join(unsound)} predicts what is no number; train again"
+            )
+        return predicted
 
     def predictors(self, examples: Examples, joined: JoinedDataset) -> Iterator[tuple[str, object]]:
         """Yield each predictor's name and a function of example numbers."""

@@ -11,7 +11,7 @@ import numpy as np
 from exprcast.bundle import CALIBRATION, ENSEMBLE, WEIGHTS, Bundle
 from exprcast.calibration import CONFIDENCE, Calibration, coverage, intervals, load
 from exprcast.cli import InputError, log, run, whole_file, write_task
-from exprcast.dataset import TEST, Dataset, open_hdf5
+from exprcast.dataset import TEST, TRAIN, VALID, Dataset, open_hdf5
 from exprcast.means import nan_mean
 from exprcast.novelty import lies_outside, new_distances
 from exprcast.tables import few
@@ -21,66 +21,61 @@ GENE_COLUMNS = ("symbol", "chrom", "strand")
 
 
 class Members:
-    """What each fold's networks and rules predicted for new samples, of one family or of all."""
+    """What each fold's networks and rules predicted for new samples, of one family or of all that an ensemble averages."""
 
-    def __init__(self, files: list[h5py.File], bundle: Bundle) -> None:
+    def __init__(self, files: list[h5py.File], bundle: Bundle, seen: np.ndarray) -> None:
         self.files = {(str(file.attrs["family"]), int(file.attrs["fold"])): file for file in files}
-        self.bundle, self.weights = bundle, {}
-        self.families = sorted({family for family, _ in self.files})
-        if bundle.family == ENSEMBLE:
-            self.weights = read_weights(bundle)
-        elif self.families != [bundle.family]:
-            raise InputError(f"predictions of {', '.join(self.families)} are not of bundle {bundle.path.name} ({bundle.family})")
-        lacking = [f"{family} fold {fold}" for family in self.needed() for fold in bundle.folds if (family, fold) not in self.files]
+        self.bundle, self.seen = bundle, seen  # (folds, genes): whether the gene's RNA was known to the fold
+        self.owners, self.weights = read_weights(bundle) if bundle.family == ENSEMBLE else ({}, {})
+        families = sorted(set(self.owners.values())) or [bundle.family]
+        lacking = [f"{family} fold {fold}" for family in families for fold in bundle.folds if (family, fold) not in self.files]
         if lacking:
-            raise InputError(f"bundle {bundle.path.name}: no predictions of {few(lacking)}; apply every fold of every family")
-
-    def needed(self) -> list[str]:
-        """Return the families that are averaged."""
-        return sorted({name.split(".")[0] for name in self.weights} & set(self.families)) if self.weights else [self.bundle.family]
+            raise InputError(f"bundle {bundle.path.name}: no predictions of {few(lacking)}; apply every fold of {', '.join(families)}")
 
     def names(self) -> list[str]:
         """Return what is shown beside the mean: rules, or of an ensemble its members."""
-        if self.weights:
-            return sorted(self.weights)
-        return sorted(name for name in self.any_file() if name not in ("rows", "columns") and not name.startswith("seed"))
-
-    def any_file(self) -> h5py.File:
-        """Return a file of the first family."""
-        return self.files[self.families[0], self.bundle.folds[0]]
+        file = next(iter(self.files.values()))
+        return sorted(self.weights or (name for name in file if name not in ("rows", "columns") and not name.startswith("seed")))
 
     def member(self, name: str, fold: int, rows: slice) -> np.ndarray:
-        """Return (rows, genes) float64: a family's mean over its seeds, ‹family›.‹rule›, or a rule that is the same in all."""
-        family, _, rule = name.partition(".")
-        if family in self.families and not rule:
-            return np.mean([self.files[family, fold][f"seed{seed}"][rows] for seed in self.bundle.seeds], axis=0, dtype=np.float64)
-        owner, rule = (family, rule) if rule else (self.families[0], family)
-        return self.files[owner, fold][rule][rows].astype(np.float64)
+        """Return (rows, genes) float64: a family's mean over its seeds, or a rule; ‹family›.‹rule› where families have different ones."""
+        owner = self.owners.get(name, self.bundle.family)
+        file, rule = self.files[owner, fold], name.removeprefix(f"{owner}.")
+        arrays = [key for key in file if key.startswith("seed")] if rule == owner else [rule]
+        return np.mean([file[key][rows] for key in arrays], axis=0, dtype=np.float64)
 
     def predict(self, rows: slice) -> np.ndarray:
-        """Return (folds, rows, genes) float32."""
+        """Return (folds, rows, genes) float32. A fold that did not know a gene's RNA takes the mean of those that did."""
         if not self.weights:
-            return np.stack([self.member(self.bundle.family, fold, rows) for fold in self.bundle.folds]).astype(np.float32)
+            return self.known(np.stack([self.member(self.bundle.family, fold, rows) for fold in self.bundle.folds])).astype(np.float32)
         parts = []
         for number, fold in enumerate(self.bundle.folds):
             used = {name: weight[number] for name, weight in self.weights.items() if weight[number] > 0}
             parts.append(sum(weight * self.member(name, fold, rows) for name, weight in used.items()))
-        return np.stack(parts).astype(np.float32)
+        return self.known(np.stack(parts)).astype(np.float32)
 
     def beside(self, name: str, rows: slice) -> np.ndarray:
         """Return (rows, genes): one rule or member, mean over folds."""
-        return np.mean([self.member(name, fold, rows) for fold in self.bundle.folds], axis=0)
+        return self.known(np.stack([self.member(name, fold, rows) for fold in self.bundle.folds])).mean(axis=0)
+
+    def known(self, by_fold: np.ndarray) -> np.ndarray:
+        """Return (folds, rows, genes) in which folds that a gene was held out of have the mean over the others, if there is one."""
+        if self.seen.all():
+            return by_fold
+        seen = self.seen | ~self.seen.any(axis=0)
+        mean = np.where(seen[:, None], by_fold, 0).sum(axis=0) / seen.sum(axis=0)
+        return np.where(seen[:, None], by_fold, mean)
 
 
-def read_weights(bundle: Bundle) -> dict[str, np.ndarray]:
-    """Return {member: (folds,) weights} of an ensemble."""
+def read_weights(bundle: Bundle) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    """Return {member: family} and {member: (folds,) weights} of an ensemble."""
     with bundle.hdf5(WEIGHTS) as file:
-        names, weights = list(file["members"].asstr()[:]), file["weights"][:]
-    if weights.shape != (len(bundle.folds), len(names)) or not np.isfinite(weights).all():
+        names, owners, weights = list(file["members"].asstr()[:]), list(file["owners"].asstr()[:]), file["weights"][:]
+    if weights.shape != (len(bundle.folds), len(names)) or len(owners) != len(names) or not np.isfinite(weights).all():
         raise InputError(
             f"bundle {bundle.path.name}: {WEIGHTS} has weights {weights.shape} of {len(names)} members in {len(bundle.folds)} folds"
         )
-    return dict(zip(names, weights.T, strict=True))
+    return dict(zip(names, owners, strict=True)), dict(zip(names, weights.T, strict=True))
 
 
 def average_folds(options: argparse.Namespace) -> None:
@@ -90,9 +85,10 @@ def average_folds(options: argparse.Namespace) -> None:
     training, calibration = bundle.training(), read_calibration(bundle)
     with ExitStack() as stack:
         files = [stack.enter_context(open_hdf5(path, "applied predictions")) for path in options.applied]
-        members = Members(files, bundle)
-        if any(list(file["rows"].asstr()[:]) != new.samples for file in files):
-            raise InputError(f"predictions are of other samples than {new.path.name} has; apply again")
+        members = Members(files, bundle, training.gene_role[bundle.folds] <= (VALID if bundle.refit else TRAIN))
+        for name, ids in (("rows", new.samples), ("columns", training.genes)):
+            if any(list(file[name].asstr()[:]) != ids for file in files):
+                raise InputError(f"predictions are of other {'samples' if name == 'rows' else 'genes'} than {new.path.name}; apply again")
         with whole_file(options.out) as temporary, h5py.File(temporary, "w") as out:
             measured = write_all(out, members, training, new, calibration)
     if measured and options.measured_out:
@@ -106,9 +102,10 @@ def read_calibration(bundle: Bundle) -> Calibration | None:
         return None
     with bundle.hdf5(CALIBRATION) as file:
         calibration = load(file)
-    if len(calibration.group) != bundle.content["samples"]:
+    if len(calibration.group) != bundle.content["samples"] or calibration.unit != bundle.unit:
+        made = f"{len(calibration.group)} samples in {calibration.unit[:40]}"
         raise InputError(
-            f"bundle {bundle.path.name}: {CALIBRATION} is of {len(calibration.group)} samples, trained were {bundle.content['samples']}; copy the whole folder again"
+            f"bundle {bundle.path.name}: {CALIBRATION} is of {made}, the bundle of {bundle.content['samples']} in {bundle.unit}; copy it again"
         )
     return calibration
 
@@ -117,7 +114,10 @@ def write_all(out: h5py.File, members: Members, training: Dataset, new: Dataset,
     """Write every array, a block of samples at a time; say whether any RNA was measured."""
     bundle, content = members.bundle, members.bundle.content
     shape = len(new.samples), len(training.genes)
-    write_facts(out, bundle, training, new)
+    collapsed = sorted(f"{family} fold {fold}" for (family, fold), file in members.files.items() if file.attrs["collapsed"])
+    if collapsed:
+        log.warning(f"warning: networks that collapsed in training are among those that predict ({few(collapsed)}); do not use the result")
+    write_facts(out, bundle, training, new, "collapsed" if collapsed else "trained")
     if members.weights:
         out.create_dataset("members", data=list(members.weights), dtype=h5py.string_dtype())
         out["weights"] = np.array([[weight.mean() for weight in members.weights.values()]])
@@ -133,18 +133,23 @@ def write_all(out: h5py.File, members: Members, training: Dataset, new: Dataset,
         near = new_distances(training, new, np.arange(rows.start, rows.stop))
         nearest, distance = nearest + near.sample, np.append(distance, near.distance)
         by_fold = members.predict(rows)
-        predicted[0, 0, rows] = by_fold.mean(axis=0, dtype=np.float64)
+        predicted[0, 0, rows] = possible(by_fold.mean(axis=0, dtype=np.float64), bundle.unit)
         low, high = intervals(calibration, by_fold, near.distance) if calibration else np.full((2, *by_fold.shape[1:]), np.nan)
         observed = read_observed(new, rows, place, to_target)
         measured |= bool(np.isfinite(observed).any())
         for name, values in (("observed", observed), ("low", low), ("high", high)):
             arrays[name][rows] = values
         for name in members.names():
-            arrays[f"baselines/{name}"][0, rows] = members.beside(name, rows)
+            arrays[f"baselines/{name}"][0, rows] = possible(members.beside(name, rows), bundle.unit)
     write_samples(out, nearest, distance, held_out)
     if calibration:
         write_calibration(out, training, calibration)
     return measured
+
+
+def possible(values: np.ndarray, unit: str) -> np.ndarray:
+    """Return predictions, none below 0 where no value can be: log2(x + 1)."""
+    return np.maximum(values, 0) if unit.startswith("log2(") else values
 
 
 def create(out: h5py.File, name: str, shape: tuple[int, int], outer: int) -> h5py.Dataset:
@@ -153,7 +158,7 @@ def create(out: h5py.File, name: str, shape: tuple[int, int], outer: int) -> h5p
     return out.create_dataset(name, (*[1] * outer, *shape), "f4", chunks=(*[1] * outer, 1, shape[1]), **stored)
 
 
-def write_facts(out: h5py.File, bundle: Bundle, training: Dataset, new: Dataset) -> None:
+def write_facts(out: h5py.File, bundle: Bundle, training: Dataset, new: Dataset, status: str) -> None:
     """Write ids, the gene table, roles (all are tested) and what predicted."""
     content, text = bundle.content, h5py.string_dtype()
     out.attrs.update(
@@ -170,7 +175,7 @@ def write_facts(out: h5py.File, bundle: Bundle, training: Dataset, new: Dataset)
         values = training.text(f"genes/{column}") if training.has(f"genes/{column}") else [""] * len(training.genes)
         out.create_dataset(f"genes/{column}", data=values, dtype=text)
     out["folds"], out["seeds"] = [0], [1]
-    out.create_dataset("status", data=[["trained"]], dtype=text)
+    out.create_dataset("status", data=[[status]], dtype=text)
     shape = len(new.samples), len(training.genes)
     out.create_dataset("role", (1, *shape), "u1", chunks=(1, 1, shape[1]), compression="gzip", fillvalue=TEST, track_times=False)
 

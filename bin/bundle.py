@@ -23,7 +23,7 @@ from exprcast.scoring import open_predictions
 def bundle(options: argparse.Namespace) -> None:
     """Calibrate on held-out samples, write the card, and copy what was trained."""
     dataset = Dataset(options.dataset)
-    with open_predictions(options.predictions) as predictions, tempfile.TemporaryDirectory(dir=options.out.parent) as scratch:
+    with open_predictions(options.predictions) as predictions, tempfile.TemporaryDirectory() as scratch:
         facts = gather_facts(options, dataset, predictions)
         files = {TRAINING: options.dataset} | trained_files(options, facts)
         calibration = calibrate_samples(dataset, predictions)
@@ -83,9 +83,9 @@ def calibrate_samples(dataset: Dataset, predictions: h5py.File) -> Calibration |
 
 
 def write_weights(path: Path, predictions: h5py.File) -> Path:
-    """Write an ensemble's members and (folds, members) weights."""
+    """Write an ensemble's members, the families that they are of, and (folds, members) weights."""
     with h5py.File(path, "w") as file:
-        for name in ("members", "weights"):
+        for name in ("members", "owners", "weights"):
             predictions.copy(name, file)
     return path
 

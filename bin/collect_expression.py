@@ -42,7 +42,15 @@ class Table(NamedTuple):
 
 
 def collect_expression(
-    paths: list[Path], unit: str, column_genes: Path | None, add_up: bool, admit: bool, samples: Path | None, stats_out: Path, out: Path
+    paths: list[Path],
+    unit: str,
+    column_genes: Path | None,
+    add_up: bool,
+    admit: bool,
+    samples: Path | None,
+    some: bool,
+    stats_out: Path,
+    out: Path,
 ) -> None:
     """Write the values of all samples (or of those in the sample table) joined by gene id, counts as CPM, and one row of statistics a sample.
 
@@ -59,7 +67,7 @@ def collect_expression(
         log.warning(f"warning: {line}; admitted: scores across these tables mean nothing")
     admitted = {"misaligned": "; ".join(misaligned)} if misaligned else {}
     if samples is not None:
-        tables = keep_samples(tables, [row["id"] for _, row in read_table(samples, ["id"])])
+        tables = keep_samples(tables, [row["id"] for _, row in read_table(samples, ["id"])], some)
     joined = join([table.matrix for table in tables], {"unit": "cpm" if unit == "counts" else unit} | admitted)
     measured = np.isfinite(joined.values).all(axis=1).sum()
     log.info(f"{len(joined.columns):,} samples, {len(joined.rows):,} genes; {measured:,} are measured in every sample")
@@ -67,17 +75,17 @@ def collect_expression(
     write_matrix(out, joined)
 
 
-def keep_samples(tables: list[Table], wanted: list[str]) -> list[Table]:
-    """Return the tables with the columns of the wanted samples only; each of them must be there."""
+def keep_samples(tables: list[Table], wanted: list[str], some: bool) -> list[Table]:
+    """Return the tables with the columns of the wanted samples only; each of them must be there, or at least one."""
     given = [column for table in tables for column in table.matrix.columns]
     lacking = sorted(set(wanted) - set(given))
-    if lacking:
+    if len(lacking) > (len(wanted) - 1 if some else 0):
         raise InputError(
             f"no column for {len(lacking)} of {len(wanted)} samples: {few(lacking)}; the expression tables have {few(sorted(given))}; use the same names"
         )
-    if len(given) > len(wanted):
+    if len(given) > len(wanted) - len(lacking):
         log.info(
-            f"{len(given) - len(wanted)} columns belong to no sample of the sheet and are left out: {few(sorted(set(given) - set(wanted)))}"
+            f"{len(given) - len(wanted) + len(lacking)} columns belong to no sample of the sheet and are left out: {few(sorted(set(given) - set(wanted)))}"
         )
     kept = []
     for table in tables:
@@ -321,6 +329,7 @@ def parse_args() -> argparse.ArgumentParser:
     parser.add_argument(
         "--admit-misaligned", action="store_true", help="join tables although their columns seem to be other genes; the outputs say so"
     )
+    parser.add_argument("--some", action="store_true", help="samples may have no column, but one must")
     parser.add_argument("--samples", type=Path, help="TSV with the column id: the samples that are needed; columns of others are left out")
     parser.add_argument("--stats-out", type=Path, required=True, help=f"TSV: {', '.join(STATS)}")
     parser.add_argument("--out", type=Path, required=True, help="the joined table; gzip if the name ends in .gz")
@@ -330,7 +339,7 @@ def parse_args() -> argparse.ArgumentParser:
 def main(options: argparse.Namespace) -> None:
     """Collect, then say with what."""
     rules = (options.unit, options.column_genes, options.duplicate_genes == "sum", options.admit_misaligned)
-    collect_expression(options.table, *rules, options.samples, options.stats_out, options.out)
+    collect_expression(options.table, *rules, options.samples, options.some, options.stats_out, options.out)
     write_task(options.task_out, "numpy")
 
 

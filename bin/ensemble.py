@@ -67,6 +67,7 @@ def write_ensemble(out: h5py.File, members: Sequence[Member], weights: np.ndarra
     out["seeds"] = first["seeds"][:1]
     out.create_dataset("status", data=[["trained"]] * len(weights), dtype=h5py.string_dtype())
     out.create_dataset("members", data=[member.name for member in members], dtype=h5py.string_dtype())
+    out.create_dataset("owners", data=[family_of(member.file) for member in members], dtype=h5py.string_dtype())
     out["weights"] = weights
     write_predictions(out, members, weights)
 

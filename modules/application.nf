@@ -7,7 +7,7 @@ process CHECK_BUNDLE {
     label 'table'
 
     input:
-    path bundles, arity: '1..*', stageAs: 'models/*'
+    tuple path(bundles, arity: '1..*', stageAs: 'models/*'), val(_keys)
     val code
 
     output:
@@ -37,7 +37,7 @@ process ASSEMBLE_NEW {
     path samples
     path bins, arity: '1..*'
     path expression, arity: '0..*'
-    path bundle, stageAs: 'models/*'
+    tuple path(bundle, stageAs: 'models/*'), val(_key)
     val code
 
     output:
@@ -68,7 +68,7 @@ process APPLY {
     label 'gpu'
 
     input:
-    tuple val(family), val(fold), path(bundle, stageAs: 'models/*'), val(code)
+    tuple val(family), val(fold), path(bundle, stageAs: 'models/*'), val(_key), val(code)
     path dataset
     tuple val(device), val(precision)
 
@@ -102,7 +102,7 @@ process AVERAGE_FOLDS {
     label 'torch'
 
     input:
-    tuple val(family), path(bundle, stageAs: 'models/*'), path(applied, stageAs: 'folds/*')
+    tuple val(family), path(bundle, stageAs: 'models/*'), val(_key), path(applied, stageAs: 'folds/*')
     path dataset
     val code
 
@@ -244,7 +244,7 @@ workflow CHECKED_BUNDLES {
     bundles // [{family: atac_cis, path: models/atac_cis, folds: [0, 1]}, …], or none
 
     main:
-    checked = CHECK_BUNDLE(channel.of(bundles.collect { bundle -> bundle.path }).filter { paths -> paths }, codeFingerprint(['check_bundle.py']))
+    checked = CHECK_BUNDLE(channel.of([bundles*.path, bundles*.key]).filter { paths, _keys -> paths }, codeFingerprint(['check_bundle.py']))
     chrom_sizes = checked.chrom_sizes
 
     emit:
@@ -253,7 +253,7 @@ workflow CHECKED_BUNDLES {
 
 workflow APPLICATION {
     take:
-    bundles    // [{family: atac_cis, path: models/atac_cis, folds: [0, 1]}, …], or none
+    bundles    // [{family: atac_cis, path: models/atac_cis, key, folds: [0, 1]}, …], or none
     chosen     // chrom.sizes of the checked bundles: nothing is applied before
     given      // a dataset of new samples, or null
     samples    // the table of new samples
@@ -265,13 +265,13 @@ workflow APPLICATION {
     seed       // of the bootstrap
 
     main:
-    first = bundles.take(1).collect { bundle -> bundle.path }
+    first = bundles.take(1).collect { bundle -> [bundle.path, bundle.key] }
     opened = bins.map { _key, file -> file }.toSortedList { a, b -> a.name <=> b.name }.filter { files -> files && bundles }
     rna = matrices.map { _key, file -> file }.toList()
     made = ASSEMBLE_NEW(samples.filter { bundles }, opened, rna, channel.fromList(first), codeFingerprint(['assemble_new.py']))
     wanted = made.h5.mix(channel.fromList(given && bundles ? [given] : [])).combine(chosen).map { file, _sizes -> file }.first()
-    folders = channel.fromList(bundles.collect { bundle -> [bundle.family, bundle.path] })
-    runs = channel.fromList(bundles.collectMany { bundle -> bundle.folds.collect { fold -> [bundle.family, fold, bundle.path] } }.findAll { row -> row[0] != 'ensemble' })
+    folders = channel.fromList(bundles.collect { bundle -> [bundle.family, bundle.path, bundle.key] })
+    runs = channel.fromList(bundles.collectMany { bundle -> bundle.folds.collect { fold -> [bundle.family, fold, bundle.path, bundle.key] } }.findAll { row -> row[0] != 'ensemble' })
     applied = APPLY(
         runs.map { row -> row + codeFingerprint(['apply.py', "exprcast/families/${row[0]}.py"]) },
         wanted,
@@ -280,9 +280,9 @@ workflow APPLICATION {
     own = applied.groupTuple()
     all = applied.map { _family, file -> file }.toSortedList { a, b -> a.name <=> b.name }
     single = folders.join(own)
-    averaged = folders.filter { family, _path -> family == 'ensemble' }.combine(all.map { files -> [files] })
+    averaged = folders.filter { family, _path, _key -> family == 'ensemble' }.combine(all.map { files -> [files] })
     means = AVERAGE_FOLDS(
-        single.mix(averaged).map { family, path, files -> [family, path, files.toSorted { file -> file.name }] },
+        single.mix(averaged).map { family, path, key, files -> [family, path, key, files.toSorted { file -> file.name }] },
         wanted,
         codeFingerprint(['average_folds.py']),
     )

@@ -13,7 +13,10 @@ def readBundles(folder) {
         return [bundles: [], problems: ["--apply: ${folder.exists() ? "no bundle in ${folder}${hint}" : "folder not found: ${folder}"}"]]
     }
     def read = summaries.collect { path -> readBundle(path) }
-    [bundles: read.findAll { one -> !(one instanceof CharSequence) }, problems: read.findAll { one -> one instanceof CharSequence }]
+    def bundles = read.findAll { one -> !(one instanceof CharSequence) }
+    def twice = bundles.groupBy { bundle -> bundle.family }.findAll { _family, same -> same.size() > 1 }
+        .collect { family, same -> "--apply: ${same*.path.join(' and ')} are both bundles of ${family}; one of a family can be applied at a time" }
+    [bundles: bundles, problems: read.findAll { one -> one instanceof CharSequence } + twice]
 }
 
 // Return what a bundle says of itself, or why it cannot be used.
@@ -21,7 +24,12 @@ def readBundle(path) {
     def facts = parseBundle(path)
     def sound = facts instanceof Map && facts.family ==~ /[A-Za-z0-9][A-Za-z0-9._-]*/ && facts.assembly instanceof String && facts.bin_bp instanceof Integer &&
         facts.folds instanceof List && facts.folds && facts.folds.every { fold -> fold instanceof Integer && fold >= 0 }
-    sound ? facts.subMap(['family', 'folds', 'assembly', 'bin_bp']) + [path: path.parent] : "--apply: ${path} is damaged or of no exprcast bundle; copy the whole folder again"
+    sound ? facts.subMap(['family', 'folds', 'assembly', 'bin_bp']) + [path: path.parent, key: keyOf(path.parent)] : "--apply: ${path} is damaged or of no exprcast bundle; copy the whole folder again"
+}
+
+// Return what tells a folder from what it was before: Nextflow hashes only the name of a folder. Names, sizes and times of its files are in it.
+def keyOf(folder) {
+    files("${folder}/*").toSorted { path -> path.name }.collect { path -> "${path.name} ${path.size()} ${path.lastModified()}" }.join('\n').md5()
 }
 
 def parseBundle(path) {
@@ -29,6 +37,9 @@ def parseBundle(path) {
         path.size() < 1_048_576 ? new groovy.json.JsonSlurper().parse(path.toFile(), 'UTF-8') : null
     }
     catch (groovy.json.JsonException _problem) {
+        null
+    }
+    catch (StackOverflowError _problem) { // brackets a hundred thousand deep
         null
     }
 }
@@ -46,8 +57,7 @@ def named(values) {
 
 // Return what is wrong beside --apply: no line or several.
 def wrongApplication(values, rules, sheet, bundles) {
-    def fixed = ['families', 'samples', 'dataset', 'expression', 'expression_unit', 'expression_columns', 'duplicate_genes', 'admit_misaligned', 'exclude', 'assembly', 'bin_bp', 'device', 'precision', 'seed', 'outdir', 'apply', 'help', 'version']
-    def idle = rules.keySet().findAll { name -> onCommandLine(name) && !(name in fixed) && values[name] != false }
+    def idle = rules.keySet().findAll { name -> onCommandLine(name) && !(name in chosenByUser()) && values[name] != false }
     def known = bundles.collect { bundle -> bundle.family }
     def unknown = named(values).findAll { family -> !(family in known) }
     def reads = sheet.samples.find { row -> row.reads_1 }
@@ -62,12 +72,22 @@ def wrongApplication(values, rules, sheet, bundles) {
         closed ? "sample ${closed.sample} has no peaks, which the models read" : null,
         known && unknown ? "--families ${unknown.join(',')}: no such bundle in ${values.apply}${suggestion(unknown[0], known, '')}; there are ${known.join(', ')}" : null,
         own.startsWith(out) ? "--outdir ${values.outdir}: the models that are applied lie in there; name another folder, for example --outdir applied" : null,
-    ].findAll() + settled(values, bundles)
+    ].findAll() + settled(values, rules, bundles)
 }
 
-// Return a line for each value of the command line that is another than the bundles'.
-def settled(values, bundles) {
-    ['assembly', 'bin_bp'].findAll { name -> onCommandLine(name) && bundles && values[name] != bundles[0][name] }
+// Return the parameters that mean something beside --apply.
+def chosenByUser() {
+    ['families', 'samples', 'dataset', 'expression', 'expression_unit', 'expression_columns', 'duplicate_genes', 'admit_misaligned', 'exclude', 'assembly', 'bin_bp', 'device', 'precision', 'seed', 'outdir', 'apply', 'help', 'version']
+}
+
+// Return the values with all others as if nobody had given them: a profile or a file of parameters may hold what training needed.
+def onlyApplied(values, rules) {
+    values.collectEntries { name, value -> [name, name in chosenByUser() ? value : rules[name]['default']] }
+}
+
+// Return a line for each value that is another than the bundles' and than the default.
+def settled(values, rules, bundles) {
+    ['assembly', 'bin_bp'].findAll { name -> bundles && values[name] != bundles[0][name] && (onCommandLine(name) || values[name] != rules[name]['default']) }
         .collect { name -> "--${name} ${values[name]}: bundle ${bundles[0].family} was trained with ${bundles[0][name]}; leave it out if that is what the new samples are" }
 }
 

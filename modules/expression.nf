@@ -121,6 +121,7 @@ process COLLECT_EXPRESSION {
     val duplicate_genes
     val admit_misaligned // join tables whose columns seem to be other genes
     path samples
+    val some // of new samples, which are predicted, not all need a column
     val code
 
     output:
@@ -135,7 +136,7 @@ process COLLECT_EXPRESSION {
         --unit ${unit} ${column_genes.collect { path -> "--column-genes ${path}" }.join(' ')} \\
         --duplicate-genes ${duplicate_genes} \\
         ${admit_misaligned ? '--admit-misaligned' : ''} \\
-        --samples ${samples} \\
+        --samples ${samples} ${some ? '--some' : ''} \\
         --code ${code} \\
         --task-out task.json \\
         --stats-out expression_stats.tsv \\
@@ -155,7 +156,7 @@ workflow EXPRESSION {
     annotation       // transcripts.tsv: which gene a transcript is of
     tables           // the user's tables of genes × samples
     samples          // samples.tsv: whose columns are kept
-    options          // {expression_unit, expression_columns, duplicate_genes, admit_misaligned, bootstraps, min_mapped}
+    options          // {apply, expression_unit, expression_columns, duplicate_genes, admit_misaligned, bootstraps, min_mapped}
 
     main:
     made = KALLISTO_INDEX(transcript_fasta, annotation, programVersion('kallisto'), codeFingerprint(['kallisto_index.py']))
@@ -165,7 +166,7 @@ workflow EXPRESSION {
     collected = COLLECT_ABUNDANCES(abundances, index, codeFingerprint(['collect_abundances.py']))
     all_tables = tables.mix(collected.gene_tpm).toSortedList { a, b -> a.name <=> b.name ?: a.toString() <=> b.toString() }.filter { files -> files }
     columns = options.expression_columns ? [options.expression_columns] : []
-    joined = COLLECT_EXPRESSION(all_tables, options.expression_unit, columns, options.duplicate_genes, options.admit_misaligned, samples, codeFingerprint(['collect_expression.py']))
+    joined = COLLECT_EXPRESSION(all_tables, options.expression_unit, columns, options.duplicate_genes, options.admit_misaligned, samples, options.apply != null, codeFingerprint(['collect_expression.py']))
     matrices = joined.table.map { table -> ['expression/gene', table] } // a key of the dataset and its file
     files = joined.table.mix(joined.stats, collected.tables.flatten())
     stats = joined.stats

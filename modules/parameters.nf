@@ -1,13 +1,14 @@
 // What the user gave, checked before any task starts: parameters against nextflow_schema.json, and the samplesheet.
 
-include { chooseBundles ; readBundles ; wrongApplication } from './applying'
+include { chooseBundles ; onlyApplied ; readBundles ; wrongApplication } from './applying'
 include { asFile ; readSamplesheet ; stopOn ; suggestion ; wrongPath } from './samplesheet'
 
 // Return the checked parameters, one map for each group of the schema; or print the help, or all that is wrong, and stop.
 def checkParameters(params) {
     def groups = readSchema()
     def rules = groups.values().collectEntries { group -> group.properties }
-    def values = rules.collectEntries { name, rule -> [name, typed(params[name], rule.type)] }
+    def given = rules.collectEntries { name, rule -> [name, typed(params[name], rule.type)] }
+    def values = given.apply ? onlyApplied(given, rules) : given
     if (values.version == true) {
         println("${workflow.manifest.name} ${workflow.manifest.version}, Nextflow ${workflow.nextflow.version}")
         System.exit(0)
@@ -19,12 +20,12 @@ def checkParameters(params) {
     def wrong = (rules - [help: rules.help]).collectEntries { name, rule -> [name, wrongValue(name, values[name], rule)] }
     def sheet = values.samples && !wrong.samples ? readSamplesheet(asFile(values.samples)) : [samples: [], problems: [], ignored: []]
     def applied = values.apply && !wrong.apply ? readBundles(asFile(values.apply)) : [bundles: [], problems: []]
-    def ways = values.apply ? applied.problems + wrongApplication(values, rules, sheet, applied.bundles) : withoutEffect(values, rules) + wrongFolds(values) + (wrong.samples ? [] : wrongSources(values, sheet)) + (wrong.families ? [] : unknownFamilies(values.families))
+    def ways = values.apply ? applied.problems + wrongApplication(given, rules, sheet, applied.bundles) : withoutEffect(values, rules) + wrongFolds(values) + (wrong.samples ? [] : wrongSources(values, sheet)) + (wrong.families ? [] : unknownFamilies(values.families))
     stopOn(unknownNames(params.keySet(), rules) + wrong.values().flatten() + ways + sheet.problems)
     notes(values, sheet).each { line -> log.warn(line) }
     def bundles = chooseBundles(values, applied.bundles)
     def opened = rules.collectEntries { name, rule -> [name, openFiles(values[name], rule.format)] } + [samples: sheet.samples, families: values.apply || values.families == 'none' ? [] : splitFamilies(values.families)]
-    def settled = opened + (bundles ? [simulate: false, bin_bp: bundles[0].bin_bp, assembly: bundles[0].assembly] : [:])
+    def settled = opened + (bundles ? [bin_bp: bundles[0].bin_bp, assembly: bundles[0].assembly] : [:])
     def shown = (bundles ? values + [families: bundles*.family.join(',')] + bundles[0].subMap(['bin_bp', 'assembly']) : values).findAll { name, value -> value != null && !(name in ['outdir', 'help', 'version']) }
     groups.collectEntries { key, group -> [key, settled.subMap(group.properties.keySet())] } + [shown: shown, bundles: bundles]
 }
@@ -237,7 +238,7 @@ def madeLines(options) {
     def tables = [report: 'report.html', tables: 'tables/']
     def all = options.models.families || options.bundles ? [report: 'report.html', scores: 'scores.tsv', predictions: 'predictions/', tables: 'tables/'] : tables
     def tasks = "${workflow.stats.succeedCount} tasks run, ${workflow.stats.cachedCount} taken from an earlier run"
-    (["", "Done in ${workflow.duration}: ${tasks}."] + all.collect { what, name -> "  ${what.padRight(12)} ${folder}/${name}" }).join('\n')
+    (["", "Done in ${workflow.duration}: ${tasks}."] + all.findAll { _what, name -> folder.resolve(name).exists() }.collect { what, name -> "  ${what.padRight(12)} ${folder}/${name}" }).join('\n')
 }
 
 def failedLines(report, message) {

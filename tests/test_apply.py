@@ -1,20 +1,22 @@
 """Bundles and what they predict for new samples: a recorded prediction comes back, order and blocks do not matter, what does not fit is refused."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+import torch
 
 from exprcast.bundle import SUMMARY, Bundle, checksum
 from exprcast.cli import InputError
-from exprcast.dataset import TEST, Dataset, write_array
+from exprcast.dataset import TEST, TRAIN, Dataset, write_array
 from exprcast.family import load_family
 from exprcast.joined import JoinedDataset
+from tiny import load_script, tiny_dataset
 from tiny import run_script as run
-from tiny import tiny_dataset
 
 TOYS = Path(__file__).parent / "families"
 SMALL = {"epochs": 2}
@@ -244,9 +246,12 @@ def seal(bundle: Path, edit) -> None:
         (lambda c: c.update(bin_bp="200"), r"is damaged \(bin_bp\)"),
         (
             lambda c: c["files"].update({"../../evil": {"bytes": 1, "sha256": "0"}}),
-            r"names files or folds that a bundle does not have \(../../evil\)",
+            r"holds what a bundle does not have \(../../evil\)",
         ),
-        (lambda c: c.update(folds=[]), "names files or folds"),
+        (lambda c: c.update(folds=[]), r"holds what a bundle does not have \(folds\)"),
+        (lambda c: c.update(folds=[0, 0, 1]), r"holds what a bundle does not have \(folds\)"),
+        (lambda c: c.update(bin_bp=True), r"holds what a bundle does not have \(bin_bp\)"),
+        (lambda c: c.update(samples=99), "training.h5 has other samples than bundle.json says"),
         (lambda c: c.update(family="../x"), "family '../x': use letters"),
         (lambda c: c.update(seeds=[7]), "it has no fold0.seed7.pt"),
         (lambda c: c.update(family="atac_bins"), "fold0.seed1.pt is of another family"),
@@ -328,6 +333,105 @@ def test_a_damaged_file_stops_each_script_before_it_is_read(bundles, tmp_path):
             run("check_bundle", "--bundles", bundle, *out)
         (bundle / name).write_bytes(whole)
         assert not (tmp_path / "out").exists()
+
+
+def forge(bundle: Path, name: str, edit) -> None:
+    """Change one file of a bundle as somebody would who knows how it is checked."""
+    if name.endswith(".pt"):
+        content = torch.load(bundle / name, weights_only=True)
+        edit(content)
+        torch.save(content, bundle / name)
+    else:
+        change(bundle / name, edit)
+    listed = {"bytes": (bundle / name).stat().st_size, "sha256": sha(bundle / name)}
+    seal(bundle, lambda c: c["files"].update({name: listed}))
+
+
+def rewrite_trees(old: str, new: str):
+    """Return a change of the boosted trees' text."""
+
+    def edit(file):
+        text = re.sub(old, new, file["trees/booster0"][:].tobytes().decode(), count=1, flags=re.DOTALL)
+        del file["trees/booster0"]
+        file["trees/booster0"] = np.frombuffer(text.encode(), dtype=np.uint8)
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    "name, edit, message",
+    [
+        ("fold0.seed1.pt", lambda c: c["config"].update(extra=1), "fold 0 cannot be used .*extra.*; it was made by other code or forged"),
+        ("fold0.seed1.pt", lambda c: c["state"].pop("tss"), "fold 0 cannot be used .*tss"),
+        ("fold0.seed1.pt", lambda c: c["weights"].popitem(), "fold 0 cannot be used .*Missing key"),
+        (
+            "fold0.seed1.pt",
+            lambda c: [w.fill_(float("nan")) for w in c["weights"].values()],
+            "seed1 predicts what is no number; train again",
+        ),
+        ("fold0.baselines.h5", lambda f: f.__delitem__("mean"), "fold 0 cannot be used .*mean"),
+        ("fold0.baselines.h5", lambda f: f["ridge/weights"].__setitem__(..., np.nan), "ridge predicts what is no number"),
+        ("fold0.baselines.h5", rewrite_trees(r"left_child=\S+", "left_child=99"), "boosted trees that cannot be read; fit them again"),
+        ("fold0.baselines.h5", rewrite_trees(r"split_feature=\d+", "split_feature=9999"), "boosted trees that cannot be read"),
+        ("fold0.baselines.h5", rewrite_trees("num_class=1", "num_class=100000000"), "boosted trees that cannot be read"),
+        ("fold0.baselines.h5", rewrite_trees("Tree=1.*", ""), "boosted trees that cannot be read"),
+    ],
+)
+def test_a_forged_file_ends_in_one_line(bundles, tmp_path, name, edit, message):
+    bundle = shutil.copytree(bundles("atac_cis", "samples"), tmp_path / "atac_cis")
+    dataset = new_dataset(bundle, tmp_path / "new.h5", [2, 3])
+    forge(bundle, name, edit)
+    with pytest.raises(InputError, match=message):
+        run("apply", "--bundle", bundle, "--fold", 0, "--dataset", dataset, "--out", tmp_path / "out.h5")
+    assert not (tmp_path / "out.h5").exists()
+
+
+def test_a_collapsed_network_is_never_applied_in_silence(bundles, tmp_path, caplog):
+    bundle = shutil.copytree(bundles("atac_cis", "samples"), tmp_path / "atac_cis")
+    forge(bundle, "fold1.seed1.pt", lambda c: c.update(status="collapsed"))
+    _, out = apply(bundle, new_dataset(bundle, tmp_path / "new.h5", [2]), tmp_path / "out")
+    with h5py.File(out) as file:
+        assert file["status"].asstr()[:].tolist() == [["collapsed"]]
+    assert "networks that collapsed in training are among those that predict (atac_cis fold 1)" in caplog.text
+
+
+def test_an_ensemble_of_several_seeds_predicts_as_it_was_recorded(bundles, tmp_path):
+    made = [bundles(name, "samples", seeds=2) for name in ("atac_bins", "atac_cis")]
+    recorded, training = tmp_path / "ensemble.h5", Dataset(made[0] / "training.h5")
+    families = [bundle.parent.parent / f"{bundle.name}.h5" for bundle in made]
+    run("ensemble", "--predictions", *families, "--dataset", training.path, "--table-out", tmp_path / "t.tsv.gz", "--out", recorded)
+    tables = ["--samples-out", tmp_path / "s.tsv", "--genes-out", tmp_path / "g.tsv", "--out", tmp_path / "scores.tsv"]
+    run("evaluate", "--predictions", recorded, "--dataset", training.path, *tables)
+    whole = tmp_path / "models/ensemble"
+    run("bundle", "--dataset", training.path, "--predictions", recorded, "--scores", tmp_path / "scores.tsv", "--out", whole)
+    dataset = Dataset(new_dataset(made[0], tmp_path / "new.h5", list(range(12))))
+    parts = [path for bundle in made for path in apply(bundle, dataset.path, tmp_path / bundle.name)[0]]
+    files = [h5py.File(path) for path in parts]
+    members = load_script("average_folds").Members(files, Bundle(whole), np.full((4, 30), True))
+    with h5py.File(recorded) as file:
+        tested = file["role"][:] == TEST
+        place = [dataset.samples.index(name) for name in file["rows"].asstr()[:]]
+        got = members.predict(slice(0, 12))[:, place]
+        assert got[tested] == pytest.approx(file["predicted"][:, 0][tested], rel=1e-6, abs=1e-6)
+    with pytest.raises(InputError, match="bundle ensemble: no predictions of atac_bins fold 0, .*apply every fold of atac_bins, atac_cis"):
+        load_script("average_folds").Members(files[4:], Bundle(whole), np.full((4, 30), True))
+    run("average_folds", "--bundle", whole, "--applied", *parts, "--dataset", dataset.path, "--out", tmp_path / "applied.h5")
+    with h5py.File(tmp_path / "applied.h5") as file:
+        assert "atac_cis" in file["baselines"] and file["weights"].shape == (1, len(file["members"]))
+
+
+def test_a_gene_is_predicted_by_folds_that_knew_its_rna(bundles, tmp_path):
+    bundle = bundles("atac_cis", "genes")
+    files, out = apply(bundle, new_dataset(bundle, tmp_path / "new.h5", [2, 5]), tmp_path / "out")
+    training, by_fold = Dataset(bundle / "training.h5"), []
+    for path in files:
+        with h5py.File(path) as file:
+            by_fold.append(file["seed1"][:])
+    seen = training.gene_role == TRAIN
+    expected = [np.mean([one[:, gene] for one, known in zip(by_fold, seen[:, gene], strict=True) if known], axis=0) for gene in range(30)]
+    with h5py.File(out) as file:
+        assert file["predicted"][0, 0] == pytest.approx(np.maximum(np.array(expected).T, 0), abs=1e-5)
+        assert np.abs(file["baselines/mean"][0][0] - file["training_mean"][0, 0]).max() < 0.5
 
 
 def test_the_card_can_be_read_alone(bundles):

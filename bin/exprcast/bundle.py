@@ -22,6 +22,7 @@ import h5py
 
 from exprcast.cli import InputError, whole_folder
 from exprcast.dataset import Dataset, open_hdf5
+from exprcast.folds import MOST_FOLDS
 from exprcast.tables import check_file_id, few
 
 FORMAT, FORMAT_VERSION = "exprcast-bundle", 1
@@ -113,9 +114,18 @@ class Bundle:
     def training(self) -> Dataset:
         """Return the dataset that was trained on."""
         refuse_links(self.file(TRAINING))
-        dataset = Dataset(self.path / TRAINING)
-        if gene_list(dataset.genes) != self.content["gene_list"]:
-            raise InputError(f"bundle {self.path.name}: {TRAINING} has other genes than {SUMMARY} says; copy the whole folder again")
+        dataset, own = Dataset(self.path / TRAINING), self.content
+        facts = {
+            "gene_list": gene_list(dataset.genes),
+            "genes": len(dataset.genes),
+            "samples": len(dataset.samples),
+            "hold_out": dataset.hold_out,
+        }
+        differing = [name for name, value in facts.items() if value != own[name]]
+        if differing or max(self.folds) >= dataset.n_folds:
+            raise InputError(
+                f"bundle {self.path.name}: {TRAINING} has other {', '.join(differing) or 'folds'} than {SUMMARY} says; copy it again"
+            )
         return dataset
 
     def check_all(self) -> None:
@@ -166,22 +176,32 @@ def read_summary(path: Path) -> dict[str, object]:
         raise InputError(f"{where} is damaged ({', '.join(faulty)[:80] or 'its checksum differs'}); copy the whole folder again")
     check_file_id(content["family"], f"{where}: family")
     odd = [name for name in content["files"] if not FILE_NAME.fullmatch(name)]
-    numbers = [*content["folds"], *content["seeds"]]
+    odd += [name for name, value in content.items() if KEYS[name] is int and type(value) is not int]
+    odd += [name for name, most in (("folds", MOST_FOLDS), ("seeds", 1000)) if not are_numbers(content[name], most)]
     listed = all(
         isinstance(one, dict) and isinstance(one.get("bytes"), int) and isinstance(one.get("sha256"), str)
         for one in content["files"].values()
     )
-    if (
-        odd
-        or not listed
-        or not content["folds"]
-        or not content["seeds"]
-        or any(type(number) is not int or number < 0 for number in numbers)
-    ):
-        raise InputError(
-            f"{where} names files or folds that a bundle does not have ({', '.join(map(str, odd))[:60]}); this is none of ours"
-        )
+    if odd or not listed:
+        raise InputError(f"{where} holds what a bundle does not have ({', '.join(map(str, odd))[:60]}); this is none of ours")
+    lacking = sorted(needed_files(content) - content["files"].keys())
+    if lacking:
+        raise InputError(f"bundle {path.name}: it has no {few(lacking)}; was it made by a run that ended well?")
     return content
+
+
+def are_numbers(values: list[object], most: int) -> bool:
+    """Say whether these are distinct whole numbers from 0 to a billion, one at least and not too many."""
+    sound = all(type(value) is int and 0 <= value < 10**9 for value in values)
+    return sound and 0 < len(values) <= most and len(set(values)) == len(values)
+
+
+def needed_files(content: Mapping[str, object]) -> set[str]:
+    """Return the files that a bundle cannot do without."""
+    if content["family"] == ENSEMBLE:
+        return {TRAINING, WEIGHTS}
+    folds = [{baselines_file(fold), *(network_file(fold, seed) for seed in content["seeds"])} for fold in content["folds"]]
+    return {TRAINING}.union(*folds)
 
 
 def refuse_links(path: Path) -> None:

@@ -11,7 +11,7 @@ INDPTR = "accessibility/indptr"
 class JoinedDataset:
     """Some rows of a new dataset behind all samples of the one that was trained on; genes, start sites, chromosomes and folds are training's.
 
-    What a gene was measured at in new samples is found by the gene's id; NaN where it was not.
+    Both have the same genes, which may stand in another order in the new one; what was not measured there is NaN.
     """
 
     def __init__(self, training: Dataset, new: Dataset, rows: np.ndarray) -> None:
@@ -54,9 +54,8 @@ class JoinedDataset:
         """Return (new samples, genes) values, NaN where the new dataset has none."""
         values = np.full((len(self.rows), *own.shape[1:]), np.nan, dtype=own.dtype)
         if self.new.has(path):
-            place = {gene: i for i, gene in enumerate(self.new.genes)}
-            found = np.array([place.get(gene, -1) for gene in self.genes])
-            values[:, found >= 0] = np.stack([self.new.row(path, row) for row in self.rows])[:, found[found >= 0]]
+            column = {gene: i for i, gene in enumerate(self.new.genes)}
+            values[:] = np.stack([self.new.row(path, row) for row in self.rows])[:, [column[gene] for gene in self.genes]]
         return values
 
     def open_bins(self, sample: int) -> tuple[np.ndarray, np.ndarray]:

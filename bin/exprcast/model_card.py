@@ -131,6 +131,10 @@ def interval_text(dataset: Dataset, calibration: Calibration | None) -> str:
     if calibration is None:
         return "No sample was held out in training, so predictions for new samples have no intervals."
     found = coverage(calibration)
+    if np.isnan(found).all():
+        return (
+            f"Intervals of {CONFIDENCE:.0%} are made by CV+ (Barber et al. 2021). How often they hold is not known: one group was held out."
+        )
     rows = [[sample, "NA" if np.isnan(one) else f"{one:.1%}"] for sample, one in zip(dataset.samples, found, strict=True)]
     return (
         f"Intervals of {CONFIDENCE:.0%} are made by CV+ (Barber et al. 2021) of residuals of held-out samples. With a sample's own group left out of the calibration, "

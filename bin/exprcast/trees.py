@@ -9,6 +9,7 @@ from exprcast.means import Fitted, blocks, predict_base, residual
 MOST_EXAMPLES = 500_000  # drawn with seed 0
 ROUNDS, PATIENCE = 600, 50
 FEW_FEATURES = 10  # a tree of fewer sees all of them
+OF_NODES = ("split_feature", "threshold", "decision_type", "left_child", "right_child")  # in a booster's text, one number a node
 SETTINGS = {
     "objective": "regression", "learning_rate": 0.05, "num_leaves": 31, "bagging_fraction": 0.7, "bagging_freq": 1,
     "lambda_l2": 10.0, "seed": 0, "deterministic": True, "force_row_wise": True, "num_threads": 1, "verbosity": -1,
@@ -49,10 +50,34 @@ def predict_trees(axes: str, examples: Examples, mean: Fitted, trees: Fitted, in
 
     x = condensed(examples, index)[:, trees["columns"]]
     try:
-        boosters = [lightgbm.Booster(model_str=trees[f"booster{output}"].tobytes().decode()) for output in range(len(trees["rounds"]))]
-    except (lightgbm.basic.LightGBMError, UnicodeDecodeError):
-        raise InputError("the fitted baselines hold boosted trees that LightGBM cannot read; fit them again") from None
+        texts = [trees[f"booster{output}"].tobytes().decode() for output in range(len(trees["rounds"]))]
+        if not all(are_sound(text, x.shape[1]) for text in texts):
+            raise ValueError
+        boosters = [lightgbm.Booster(model_str=text) for text in texts]
+    except (lightgbm.basic.LightGBMError, ValueError, KeyError, IndexError):
+        raise InputError("the fitted baselines hold boosted trees that cannot be read; fit them again") from None
     return predict_base(axes, examples, mean, index) + np.column_stack([booster.predict(x) for booster in boosters])
+
+
+def are_sound(text: str, features: int) -> bool:
+    """Say whether a booster's text is one that LightGBM can follow without leaving its own memory: from each node to a later node or a leaf."""
+    head, *parts = text.split("\nTree=")
+    facts = dict(line.split("=", 1) for line in head.splitlines() if "=" in line)
+    if facts["num_class"] != "1" or int(facts["max_feature_idx"]) != features - 1 or "\nend of trees" not in parts[-1]:
+        return False
+    return all(is_sound_tree(dict(line.split("=", 1) for line in part.splitlines() if "=" in line), features) for part in parts)
+
+
+def is_sound_tree(tree: dict[str, str], features: int) -> bool:
+    """Say the same of one tree, by the arrays in its text."""
+    leaves = int(tree["num_leaves"])
+    numbers = {name: np.array(tree.get(name, "").split(), dtype=float) for name in (*OF_NODES, "leaf_value")}
+    if tree["num_cat"] != "0" or len(numbers["leaf_value"]) != leaves or any(len(numbers[name]) != leaves - 1 for name in OF_NODES):
+        return False
+    node, split = np.arange(leaves - 1), numbers["split_feature"]
+    children = (numbers["left_child"], numbers["right_child"])
+    forward = all((np.where(child < 0, child >= -leaves, (child > node) & (child < leaves - 1))).all() for child in children)
+    return bool(forward and ((split >= 0) & (split < features)).all())
 
 
 def draw(index: np.ndarray) -> np.ndarray:

@@ -84,7 +84,7 @@ def judge(scores: Scores, predictions: Predictions, leakage: Sequence[Leak]) -> 
         return "unknown", ""
     gain, groups = gains[best], estimate(scores, family, MODEL, "r_sample_median").n
     if "samples" in held_out(leakage, predictions) and gain.unit == "genes":
-        return "undecided", f"only {groups:,.0f} groups of samples were held out, it takes {LEAST_UNITS}"
+        return "undecided", f"only {groups:,.0f} group{'s' * (groups != 1)} of samples were held out, it takes {LEAST_UNITS}"
     if np.isnan(gain.low):
         return "undecided", "too few samples for an interval of the gain"
     if all(one.low > 0 for one in gains.values()):

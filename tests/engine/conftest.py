@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -153,3 +154,26 @@ def changed() -> Callable[..., AbstractContextManager[None]]:
             os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # Nextflow hashes a script's time of change
 
     return change
+
+
+@pytest.fixture
+def readme(project):
+    """Return a function that runs the README's one command that holds some words, with more behind it and some words changed."""
+    for name in ("tests/chr19", "tests/blood"):
+        shutil.copytree(ROOT / name, project / name, dirs_exist_ok=True)
+    shared = project.parent / "shared"
+    if not shared.exists():
+        shared.symlink_to((ROOT / "../shared").resolve())
+
+    def run(holds: str, *words: object, **changed: str) -> Run:
+        blocks = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+        (command,) = (block.rstrip() for block in blocks if holds in block)
+        outdir = (re.findall(r"--outdir (\S+)", command) or ["results"])[0]
+        for old, new in changed.items():
+            assert old in command
+            command = command.replace(old, new)
+        line = f"set -e\n{command} -ansi-log false {' '.join(map(str, words))}"
+        done = subprocess.run(["bash", "-c", line], cwd=project, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=1200)
+        return Run(done.returncode, done.stdout + done.stderr, project / outdir)
+
+    return run

@@ -93,6 +93,15 @@ def test_a_dataset_is_applied_to_without_any_file_of_a_sample(base, pipeline, tm
         assert file["predicted"].shape == (1, 1, 8, 40)
 
 
+def test_the_readmes_command_applies_what_a_run_left(base, new, readme, project, cohort):
+    shutil.copytree(base.results / "models", project / "results/models", dirs_exist_ok=True)
+    (project / "new.csv").write_text((cohort / "new.csv").read_text().replace("peaks/", f"{cohort}/peaks/"))
+    shutil.copy(cohort / "no peak's here.bed", project / "regions.bed")
+    run = readme("--outdir applied", "--exclude", "regions.bed")
+    assert run.status == 0, run.text
+    assert (run.results / "predictions/atac_cis.parquet").is_file() and not (run.results / "scores.tsv").exists()
+
+
 def test_what_cannot_be_applied_is_said_in_a_line(base, pipeline, new, cohort, tmp_path):
     models, damaged = base.results / "models", tmp_path / "damaged"
     shutil.copytree(models, damaged)

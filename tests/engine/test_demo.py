@@ -2,16 +2,14 @@
 
 import csv
 import gzip
-import re
 import shutil
-import subprocess
 import sys
 import warnings
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
-from finished import Run
 
 from exprcast.dataset import Dataset
 from exprcast.kallisto import read_abundance
@@ -39,29 +37,6 @@ def test_demo_meets_its_floors(pipeline, tmp_path):
         assert measured >= floor, f"{name}: {measured:.3f}, asked for {floor:.3f}"
     largest = max(gib(row["peak_rss"]) for row in run.tasks if row["peak_rss"] not in ("-", "0"))
     assert 2 * largest + 1 <= 4, f"two tasks of {largest:.2f} GiB beside Nextflow's one are more than 4 GiB"
-
-
-@pytest.fixture
-def readme(project):
-    """Return a function that runs the README's one command that holds some words, with more behind it and some words changed."""
-    for name in ("tests/chr19", "tests/blood"):
-        shutil.copytree(ROOT / name, project / name, dirs_exist_ok=True)
-    shared = project.parent / "shared"
-    if not shared.exists():
-        shared.symlink_to((ROOT / "../shared").resolve())
-
-    def run(holds: str, *words: object, **changed: str) -> Run:
-        blocks = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-        (command,) = (block.rstrip() for block in blocks if holds in block)
-        outdir = (re.findall(r"--outdir (\S+)", command) or ["results"])[0]
-        for old, new in changed.items():
-            assert old in command
-            command = command.replace(old, new)
-        line = f"set -e\n{command} -ansi-log false {' '.join(map(str, words))}"
-        done = subprocess.run(["bash", "-c", line], cwd=project, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=1200)
-        return Run(done.returncode, done.stdout + done.stderr, project / outdir)
-
-    return run
 
 
 def test_the_commands_on_your_own_data_run_as_written(readme, cohort, project):
@@ -132,3 +107,18 @@ def test_blood_from_public_files_to_a_report(readme):
         warnings.warn(
             f"{len(older)} numbers of tests/bench/results/atac.tsv were made by older code: {', '.join(older[:5])} …", stacklevel=1
         )
+
+
+def test_a_population_is_predicted_from_its_peaks(readme, project):
+    """The README's two commands, with a small network: monocytes by models that never saw one."""
+    if not BLOOD.is_dir():
+        pytest.skip(f"the blood data are not at {BLOOD}")
+    quick = {"--folds 0": "--folds 2", "--families atac_context --refit": "--families atac_bins:quick --attribution_genes 0"}
+    run = readme("--outdir results_monocytes", **quick)
+    assert run.status == 0, run.text
+    with h5py.File(project / "results_monocytes/predictions/atac_bins.h5") as file:
+        assert list(file["rows"].asstr()[:]) == ["Mono"]
+        predicted, observed = file["predicted"][0, 0, 0], file["observed"][0]
+        inside = (file["low"][0] <= observed) & (observed <= file["high"][0])
+    assert np.corrcoef(predicted, observed)[0, 1] > 0.8 and 0.6 < inside.mean() < 1
+    assert "Mono" in (project / "results_monocytes/report.html").read_text()
