@@ -114,6 +114,8 @@ def test_the_section_says_why_this_gene_and_draws_it(tmp_path):
     (drawn,) = pictures.pictures
     assert "distance to the TSS of g3, chr1:120,101 (-), in kb" in drawn.svg and drawn.svg.count("TSS →") == 2
     assert "shares sum to 1" in drawn.caption and len(drawn.svg) < 100_000
+    closed = locus_section([loci(tmp_path)[0]._replace(knocked_out=True)]).blocks[1].pictures[0].caption
+    assert "when a bin of 10,000 bp is closed" in closed and "sum to" not in closed
 
 
 @pytest.mark.filterwarnings("error")  # matplotlib warns where it loses the layout

@@ -49,7 +49,11 @@ def read_loci(
             explained, r_sample = read_explained([one.path for one in own]), r_samples.get(family.family, {})
             refuse_other_samples(dataset, explained, own[0].path)
             gene, candidates = best_gene(dataset, explained, r_sample, int(own[0].facts["bin_bp"]))
-            found += [read_locus(dataset, own[0].facts, gene, explained[gene], family.path, r_sample[gene], candidates)] if gene else []
+            found += (
+                [read_locus(dataset, own[0].facts, gene, explained[gene], family.path, r_sample[gene], candidates, bool(own[0].features))]
+                if gene
+                else []
+            )
     return found
 
 
@@ -93,7 +97,14 @@ def spread_bp(places: dict[str, Places]) -> int:
 
 
 def read_locus(
-    dataset: Dataset, facts: dict[str, object], gene: str, places: dict[str, Places], predictions: Path, r_sample: float, candidates: int
+    dataset: Dataset,
+    facts: dict[str, object],
+    gene: str,
+    places: dict[str, Places],
+    predictions: Path,
+    r_sample: float,
+    candidates: int,
+    knocked_out: bool,
 ) -> Locus:
     """Return one gene's locus in the two explained samples where it was observed highest and lowest."""
     n, flank_bp = dataset.genes.index(gene), int(facts["flank_bp"])
@@ -126,6 +137,7 @@ def read_locus(
         window_bp=int(facts["bin_bp"]),
         others_bp=others_around(dataset, tss, flank_bp),
         samples=samples,
+        knocked_out=knocked_out,
     )
 
 
@@ -200,10 +212,12 @@ def chosen_because(locus: Locus) -> str:
 
 def locus_picture(locus: Locus) -> Picture:
     """Draw the locus; the caption holds the numbers."""
-    told = "; ".join(f"{one.sample}: {values_text(one)}" for one in locus.samples)
+    told = "; ".join(f"{one.sample}: {values_text(one, locus.knocked_out)}" for one in locus.samples)
+    below = f"what each bin of {locus.window_bp:,} bp adds to the prediction (up, blue) or takes away (down, magenta), compared with the reference input"
+    if locus.knocked_out:
+        below = f"what the prediction loses (up, blue) or gains (down, magenta) when a bin of {locus.window_bp:,} bp is closed, all others as they are"
     caption = (
-        f"{told} ({locus.unit}). Above: open bins and their signal as measured; below them what each bin of {locus.window_bp:,} bp adds to the "
-        "prediction (up, blue) or takes away (down, magenta), compared with the reference input. "
+        f"{told} ({locus.unit}). Above: open bins and their signal as measured; below them {below}. "
         f"{'Triangles: start sites of other genes. ' * (len(locus.others_bp) > 0)}"
         "Grey line: the gene's mean over the samples that its fold trained on."
     )
@@ -211,7 +225,7 @@ def locus_picture(locus: Locus) -> Picture:
     return draw_locus(f"{locus.family} locus", locus, alt, caption)
 
 
-def values_text(one: LocusSample) -> str:
-    """Return a sample's numbers in words."""
+def values_text(one: LocusSample, knocked_out: bool) -> str:
+    """Return a sample's numbers in words; knock-outs need not add up."""
     values = f"observed {number(one.observed)}, predicted {number(one.predicted)}, training mean {number(one.training_mean)}"
-    return f"{values}, shares sum to {number(float(one.shares.sum()), 2)}"
+    return values if knocked_out else f"{values}, shares sum to {number(float(one.shares.sum()), 2)}"

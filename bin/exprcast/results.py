@@ -131,6 +131,7 @@ class Locus(NamedTuple):
     window_bp: int  # of the shares' bins
     others_bp: np.ndarray  # start sites of other genes, from this gene's
     samples: Sequence[LocusSample]  # the highest, the lowest
+    knocked_out: bool  # the shares are what a prediction loses when a bin is closed, and need not add up
 
 
 def read_rows(paths: Iterable[Path], columns: Sequence[str]) -> list[list[str]]:
