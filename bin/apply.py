@@ -22,7 +22,7 @@ from exprcast.prepared import on_disk, packed
 from exprcast.training import make_deterministic, make_fabric
 from exprcast.training import predict as predict_examples
 
-BLOCK_SAMPLES, BLOCK_EXAMPLES, BATCH = 32, 65_536, 4_096
+BLOCK_SAMPLES, BLOCK_EXAMPLES, BATCH = 128, 65_536, 4_096
 
 
 def apply(options: argparse.Namespace) -> None:

@@ -16,7 +16,7 @@ from exprcast.means import nan_mean
 from exprcast.novelty import lies_outside, new_distances
 from exprcast.tables import few
 
-ROWS_AT_ONCE = 64
+ROWS_AT_ONCE = 128
 GENE_COLUMNS = ("symbol", "chrom", "strand")
 
 

@@ -18,7 +18,7 @@ from exprcast.tables import bin_offsets
 CODES_PER_LOG2 = 16
 REFERENCE_RANKS = 2048
 GRAM_STEPS = 256  # of similarity, in a log2 of signal
-BINS_AT_ONCE, MOST_IN_MEMORY = 12_500, 50_000_000  # a block of 1,000 samples is 100 MB, 50 million open bins are 400 MB
+MOST_AT_ONCE, MOST_IN_MEMORY = 12_500_000, 50_000_000  # 100 MB of products; open bins, 400 MB
 
 
 def log_signal(dataset: Dataset, sample: int) -> tuple[np.ndarray, np.ndarray]:
@@ -75,13 +75,13 @@ def genome_gram(
     dataset: Dataset,
     reference: tuple[np.ndarray, np.ndarray],
     training: np.ndarray,
-    at_once: int = BINS_AT_ONCE,
+    at_once: int = MOST_AT_ONCE,
     in_memory: int = MOST_IN_MEMORY,
 ) -> np.ndarray:
     """Return (samples, samples) inner products of normalised signals over the whole genome; NaN for two samples that are not in training.
 
     Signals count in steps of 1/256, so that sums of products are whole numbers that a float64 holds: a product is the same bytes whatever
-    other samples stand beside it. At most 12,500 bins are multiplied at once. Of large cohorts one part of the genome after the other is
+    other samples stand beside it. `at_once` numbers are multiplied at once. Of large cohorts one part of the genome after the other is
     in memory, so that about `in_memory` open bins are; all samples are read anew for each.
     """
     count, total = len(dataset.samples), bin_offsets(dataset.chrom_sizes, dataset.bin_bp)[-1]
@@ -91,10 +91,12 @@ def genome_gram(
     for low, high in zip(bounds[:-1], bounds[1:], strict=True):
         columns = [part_of_sample(dataset, sample, reference, low, high) for sample in range(count)]
         size += [(values.astype(np.float64) ** 2).sum() for _, values in columns]
-        for start in range(low, high, at_once):
-            block = np.zeros((count, min(at_once, high - start)))
+        starts = np.append(np.arange(low, high, max(at_once // count, 1)), high)
+        places = [np.searchsorted(bins, starts.astype(bins.dtype)) for bins, _ in columns]
+        for number, (start, end) in enumerate(zip(starts[:-1], starts[1:], strict=True)):
+            block = np.zeros((count, end - start))
             for sample, (bins, values) in enumerate(columns):
-                part = slice(*np.searchsorted(bins, (start, start + block.shape[1])))
+                part = slice(*places[sample][number : number + 2])
                 block[sample, bins[part] - start] = values[part]
             block = block[:, block[training].any(axis=0)]
             products += block[training] @ block.T
