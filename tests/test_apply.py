@@ -361,6 +361,8 @@ def rewrite_trees(old: str, new: str):
 @pytest.mark.parametrize(
     "name, edit, message",
     [
+        ("training.h5", put_attribute("accessibility/bin", "bin_bp", "wide"), "training.h5 is no dataset of ours"),
+        ("training.h5", put_attribute("", "format", [1, 2]), "training.h5 is no dataset of ours"),
         ("fold0.seed1.pt", lambda c: c["config"].update(extra=1), "fold 0 cannot be used .*extra.*; it was made by other code or forged"),
         ("fold0.seed1.pt", lambda c: c["state"].pop("tss"), "fold 0 cannot be used .*tss"),
         ("fold0.seed1.pt", lambda c: c["weights"].popitem(), "fold 0 cannot be used .*Missing key"),

@@ -114,7 +114,12 @@ class Bundle:
     def training(self) -> Dataset:
         """Return the dataset that was trained on."""
         refuse_links(self.file(TRAINING))
-        dataset, own = Dataset(self.path / TRAINING), self.content
+        try:
+            dataset, own = Dataset(self.path / TRAINING), self.content
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError, OSError, ArithmeticError) as error:
+            raise InputError(
+                f"bundle {self.path.name}: {TRAINING} is no dataset of ours ({type(error).__name__}); copy it again"
+            ) from error
         facts = {
             "gene_list": gene_list(dataset.genes),
             "genes": len(dataset.genes),

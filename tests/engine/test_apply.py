@@ -93,6 +93,23 @@ def test_a_dataset_is_applied_to_without_any_file_of_a_sample(base, pipeline, tm
         assert file["predicted"].shape == (1, 1, 8, 40)
 
 
+def test_resume_takes_all_from_the_last_run_until_the_bundle_changes(base, pipeline, new, tmp_path):
+    models = tmp_path / "models"
+    shutil.copytree(base.results / "models", models)
+    words = ["--apply", models, *new]
+    assert pipeline(tmp_path, *words).status == 0
+    again = pipeline(tmp_path, *words, "-resume")
+    assert again.status == 0 and again.processes("CACHED") >= {"CHECK_BUNDLE", "BIN_PEAKS", "ASSEMBLE_NEW", "APPLY", "AVERAGE_FOLDS"}, (
+        again.text
+    )
+    path = models / "atac_cis/fold0.seed1.pt"
+    content = bytearray(path.read_bytes())
+    content[100] ^= 1
+    path.write_bytes(content)
+    changed = pipeline(tmp_path, *words, "-resume")
+    assert changed.status == 1 and "fold0.seed1.pt is not what bundle.json lists" in changed.text.splitlines()[-1], changed.text
+
+
 def test_the_readmes_command_applies_what_a_run_left(base, new, readme, project, cohort):
     shutil.copytree(base.results / "models", project / "results/models", dirs_exist_ok=True)
     (project / "new.csv").write_text((cohort / "new.csv").read_text().replace("peaks/", f"{cohort}/peaks/"))
