@@ -158,5 +158,6 @@ def test_what_cannot_be_applied_is_said_in_a_line(base, pipeline, new, cohort, t
         run = pipeline(tmp_path, *words)
         assert run.status == 1 and expected in run.text.splitlines()[-1], run.text
         assert not (run.results / "report.html").exists()
-    run = pipeline(base.results.parent, "--apply", models, *new)  # its results are where the models lie
+    shutil.copytree(models, tmp_path / "results/models")
+    run = pipeline(tmp_path, "--apply", tmp_path / "results/models", *new)
     assert run.status == 1 and "--outdir results: the models that are applied lie in there; name another folder" in run.text

@@ -141,9 +141,9 @@ def test_order_of_the_samplesheet_does_not_matter(base, pipeline, launch, files,
     assert {row["status"] for row in again.tasks} == {"CACHED"}, again.text
 
 
-def test_simulation_from_scratch_elsewhere_gives_the_same_bytes(base, pipeline, tmp_path):
-    """The files of the shared run are this simulation's, so all that follows must be the same."""
-    again = pipeline(tmp_path, "-profile", "test")
+def test_simulation_from_scratch_elsewhere_gives_the_same_bytes(base, pipeline, cohort, tmp_path):
+    """The files of the shared run are this simulation's, so all that follows must be the same; bins remember what was excluded."""
+    again = pipeline(tmp_path, "-profile", "test", "--exclude", cohort / "no peak's here.bed")
     assert again.status == 0, again.text
     for name in SAME_BYTES:
         assert (again.results / name).read_bytes() == (base.results / name).read_bytes(), name
@@ -157,6 +157,7 @@ def test_a_dataset_starts_at_the_models(base, pipeline, tmp_path):
     assert run.status == 0, run.text
     assert run.processes("COMPLETED") == {
         "CHECK_FOLDS",
+        "BUNDLE",
         "PREPARE",
         "TRAIN",
         "FIT_BASELINES",
