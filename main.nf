@@ -1,7 +1,7 @@
 #!/usr/bin/env nextflow
 // exprcast: gene expression predicted from open chromatin, from reads and peaks to scores and a report.
 
-include { checkParameters ; closingLines } from './modules/parameters'
+include { WRITE_PARAMETERS ; checkParameters ; closingLines } from './modules/parameters'
 include { SAMPLES } from './modules/samples'
 include { REFERENCE } from './modules/reference'
 include { EXPRESSION } from './modules/expression'
@@ -27,7 +27,7 @@ workflow {
     dataset = DATASET(options.bundles ? null : options.inputs.dataset, modelled, reference.tables, features, options.folds, options.tables, seed)
     models = MODELS(dataset.h5, dataset.folds, options.models, seed)
     shown = [histories: models.histories, attributions: models.attributions, peak_stats: accessibility.stats, read_stats: expression.read_stats, expression_stats: expression.stats, cohort: samples.table]
-    parameters = channel.of(options.shown + [pipeline: [exprcast: workflow.manifest.version, nextflow: workflow.nextflow.version.toString()]])
+    parameters = WRITE_PARAMETERS(channel.of(options.shown + [pipeline: [exprcast: workflow.manifest.version, nextflow: workflow.nextflow.version.toString()]]))
     evaluation = EVALUATION(models.predictions, dataset.h5, dataset.leakage, dataset.nearest, shown, parameters.filter { !options.bundles }, options.models.ensemble, seed)
     bundles = BUNDLES(evaluation.matrices, models.trained_files, models.baselines, models.costs, dataset.h5, evaluation.summary)
     application = APPLICATION(options.bundles, checked.chrom_sizes, options.inputs.dataset, samples.table, accessibility.bins, expression.matrices, accessibility.stats, options.models, parameters.filter { options.bundles }, seed)

@@ -9,15 +9,15 @@ process BIN_PEAKS {
 
     input:
     tuple val(sample), path(peaks), path(signal, arity: '0..*')
-    path chrom_sizes, stageAs: 'genome/*'
-    path exclude, arity: '0..*', stageAs: 'exclude?/*'
+    path(chrom_sizes, stageAs: 'genome/*')
+    path(exclude, arity: '0..*', stageAs: 'exclude?/*')
     val bin_bp
     val code
 
     output:
-    path "${sample}.bins.npz", emit: bins
-    path "${sample}.peaks.tsv", emit: stats
-    path 'task.json', topic: tasks
+    path("${sample}.bins.npz", emit: bins)
+    path("${sample}.peaks.tsv", emit: stats)
+    path('task.json', topic: tasks)
 
     script:
     """

@@ -11,8 +11,8 @@ process CHECK_BUNDLE {
     val code
 
     output:
-    path 'chrom.sizes', emit: chrom_sizes
-    path 'task.json', topic: tasks
+    path('chrom.sizes', emit: chrom_sizes)
+    path('task.json', topic: tasks)
 
     script:
     """
@@ -35,14 +35,14 @@ process ASSEMBLE_NEW {
 
     input:
     path samples
-    path bins, arity: '1..*'
-    path expression, arity: '0..*'
+    path(bins, arity: '1..*')
+    path(expression, arity: '0..*')
     tuple path(bundle, stageAs: 'models/*'), val(_key)
     val code
 
     output:
-    path 'dataset.h5', emit: h5
-    path 'task.json', topic: tasks
+    path('dataset.h5', emit: h5)
+    path('task.json', topic: tasks)
 
     script:
     """
@@ -73,8 +73,8 @@ process APPLY {
     tuple val(device), val(precision)
 
     output:
-    tuple val(family), path("${family}.fold${fold}.applied.h5"), emit: applied
-    path 'task.json', topic: tasks
+    tuple(val(family), path("${family}.fold${fold}.applied.h5"), emit: applied)
+    path('task.json', topic: tasks)
 
     script:
     """
@@ -107,9 +107,9 @@ process AVERAGE_FOLDS {
     val code
 
     output:
-    path "${family}.h5", emit: h5
-    path 'measured.txt', emit: measured, optional: true // RNA of new samples is known
-    path 'task.json', topic: tasks
+    path("${family}.h5", emit: h5)
+    path('measured.txt', emit: measured, optional: true) // RNA of new samples is known
+    path('task.json', topic: tasks)
 
     script:
     """
@@ -139,8 +139,8 @@ process EXPORT_APPLIED {
     val code
 
     output:
-    path "${applied.baseName}.{tsv.gz,parquet,h5ad}", emit: tables
-    path 'task.json', topic: tasks
+    path("${applied.baseName}.{tsv.gz,parquet,h5ad}", emit: tables)
+    path('task.json', topic: tasks)
 
     script:
     """
@@ -164,16 +164,16 @@ process SCORE_APPLIED {
     label 'table'
 
     input:
-    path applied, stageAs: 'applied/*'
+    path(applied, stageAs: 'applied/*')
     path dataset
     val seed
     val code
 
     output:
-    path 'scores.tsv', emit: scores
-    path 'sample_scores.tsv', emit: samples
-    path 'genes.tsv', emit: genes
-    path 'task.json', topic: tasks
+    path('scores.tsv', emit: scores)
+    path('sample_scores.tsv', emit: samples)
+    path('genes.tsv', emit: genes)
+    path('task.json', topic: tasks)
 
     script:
     """
@@ -194,27 +194,15 @@ process SCORE_APPLIED {
     """
 }
 
-// Write the parameters of the run for the page.
-process WRITE_APPLIED_PARAMETERS {
-    input:
-    val parameters
-
-    output:
-    path 'parameters.json'
-
-    exec:
-    task.workDir.resolve('parameters.json').setText(groovy.json.JsonOutput.prettyPrint(groovy.json.JsonOutput.toJson(parameters)) + '\n', 'UTF-8')
-}
-
 // Draw what was predicted on one page. No task.json of its own: it waits for everybody's.
 process REPORT_APPLIED {
     label 'table'
 
     input:
-    path applied, stageAs: 'applied/*'
-    path scores, arity: '0..2' // of all samples, of each; nothing where no RNA is known
-    path peak_stats, stageAs: 'peaks/*'
-    path tasks, stageAs: 'task?/*'
+    path(applied, stageAs: 'applied/*')
+    path(scores, arity: '0..2') // of all samples, of each; nothing where no RNA is known
+    path(peak_stats, stageAs: 'peaks/*')
+    path(tasks, stageAs: 'task?/*')
     path parameters
     val code
 
@@ -261,7 +249,7 @@ workflow APPLICATION {
     matrices   // [expression/gene, expression.tsv]
     peak_stats
     options    // {device, precision}
-    parameters // for the page, or nothing
+    parameters // parameters.json, or nothing
     seed       // of the bootstrap
 
     main:
@@ -295,7 +283,7 @@ workflow APPLICATION {
         scored.scores.combine(scored.samples).ifEmpty([]),
         peak_stats.toSortedList { a, b -> a.name <=> b.name },
         channel.topic('tasks').toSortedList { path -> path.toString() },
-        WRITE_APPLIED_PARAMETERS(parameters),
+        parameters,
         codeFingerprint(['report_applied.py']),
     )
     predictions = means.h5.mix(exported.tables.flatten())

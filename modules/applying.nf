@@ -1,11 +1,11 @@
 // What --apply needs, checked before any task starts: bundles that a run left behind, new samples, and nothing that the bundles settle.
 
-include { asFile ; suggestion } from './samplesheet'
+include { asFile ; onCommandLine ; suggestion ; wrongName } from './samplesheet'
 
 // Return {bundles: [{family, path, folds, assembly, bin_bp}, …], problems} of a folder models/, or of one bundle in it. Digests are compared by a task.
 def readBundles(folder) {
-    if (folder.toString() =~ /[$`*?\\\[\]{}\p{Cntrl}]/) {
-        return [bundles: [], problems: ["--apply: a path may not hold any of \$ ` * ? \\ [ ] { }, please rename: ${folder}"]]
+    if (wrongName(folder)) {
+        return [bundles: [], problems: ["--apply: ${wrongName(folder)}"]]
     }
     def summaries = folder.resolve('bundle.json').exists() ? [folder.resolve('bundle.json')] : files("${folder}/*/bundle.json").toSorted { path -> path.toString() }
     if (!summaries) {
@@ -89,8 +89,4 @@ def onlyApplied(values, rules) {
 def settled(values, rules, bundles) {
     ['assembly', 'bin_bp'].findAll { name -> bundles && values[name] != bundles[0][name] && (onCommandLine(name) || values[name] != rules[name]['default']) }
         .collect { name -> "--${name} ${values[name]}: bundle ${bundles[0].family} was trained with ${bundles[0][name]}; leave it out if that is what the new samples are" }
-}
-
-def onCommandLine(name) {
-    "--${name}".toString() in workflow.commandLine.tokenize(' ').collect { word -> word.replaceFirst('=.*', '') }
 }

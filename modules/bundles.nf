@@ -15,8 +15,8 @@ process BUNDLE {
     val code
 
     output:
-    path "${family}", emit: bundle
-    path 'task.json', topic: tasks
+    path("${family}", emit: bundle)
+    path('task.json', topic: tasks)
 
     script:
     """

@@ -11,14 +11,14 @@ process ASSEMBLE_DATASET {
     tuple path(genes), path(tss), path(chrom_sizes, stageAs: 'genome/*')
     tuple val(keys), path(files, arity: '1..*')
     tuple val(hold_out), val(folds), val(gene_folds), val(group_by), val(gene_groups), val(seed)
-    path fold_table, arity: '0..*', stageAs: 'folds/*'
+    path(fold_table, arity: '0..*', stageAs: 'folds/*')
     tuple val(min_detected), val(assembly), val(upstream_bp)
     val code
 
     output:
-    path 'dataset.h5', emit: h5
-    path 'lost_ids.tsv', emit: lost_ids
-    path 'task.json', topic: tasks
+    path('dataset.h5', emit: h5)
+    path('lost_ids.tsv', emit: lost_ids)
+    path('task.json', topic: tasks)
 
     script:
     """
@@ -58,10 +58,10 @@ process CHECK_FOLDS {
     val code
 
     output:
-    path 'folds.txt', emit: folds
-    path 'leakage.tsv', emit: leakage
-    path 'nearest.tsv', emit: nearest
-    path 'task.json', topic: tasks
+    path('folds.txt', emit: folds)
+    path('leakage.tsv', emit: leakage)
+    path('nearest.tsv', emit: nearest)
+    path('task.json', topic: tasks)
 
     script:
     """

@@ -12,9 +12,9 @@ process COMBINE {
     val code
 
     output:
-    path "${family}.h5", emit: h5
-    path "${family}.tsv.gz", emit: table, optional: true // not for millions of rows
-    path 'task.json', topic: tasks
+    path("${family}.h5", emit: h5)
+    path("${family}.tsv.gz", emit: table, optional: true) // not for millions of rows
+    path('task.json', topic: tasks)
 
     script:
     """
@@ -37,14 +37,14 @@ process ENSEMBLE {
     label 'table'
 
     input:
-    path predictions, stageAs: 'predictions/*'
+    path(predictions, stageAs: 'predictions/*')
     path dataset
     val code
 
     output:
-    path 'ensemble.h5', emit: h5
-    path 'ensemble.tsv.gz', emit: table, optional: true // not for millions of rows
-    path 'task.json', topic: tasks
+    path('ensemble.h5', emit: h5)
+    path('ensemble.tsv.gz', emit: table, optional: true) // not for millions of rows
+    path('task.json', topic: tasks)
 
     script:
     """
@@ -68,17 +68,17 @@ process EVALUATE {
     label 'table'
 
     input:
-    path predictions, stageAs: 'predictions/*'
+    path(predictions, stageAs: 'predictions/*')
     path dataset
     path nearest
     val seed
     val code
 
     output:
-    path 'scores.tsv', emit: scores
-    path 'genes.tsv', emit: genes
-    path 'sample_scores.tsv', emit: samples
-    path 'task.json', topic: tasks
+    path('scores.tsv', emit: scores)
+    path('genes.tsv', emit: genes)
+    path('sample_scores.tsv', emit: samples)
+    path('task.json', topic: tasks)
 
     script:
     """
@@ -100,33 +100,21 @@ process EVALUATE {
     """
 }
 
-// Write the parameters of the run for the report.
-process WRITE_PARAMETERS {
-    input:
-    val parameters
-
-    output:
-    path 'parameters.json'
-
-    exec:
-    task.workDir.resolve('parameters.json').setText(groovy.json.JsonOutput.prettyPrint(groovy.json.JsonOutput.toJson(parameters)) + '\n', 'UTF-8')
-}
-
 // Draw everything on one page. No task.json of its own: it waits for everybody's.
 process REPORT {
     label 'table'
 
     input:
-    path results, arity: '0..4' // scores, of samples, of genes, leakage; nothing where no model was trained
-    path predictions, stageAs: 'predictions/*'
-    path histories, stageAs: 'histories/*'
-    path peak_stats, stageAs: 'peaks/*'
-    path read_stats, stageAs: 'reads/*'
-    path expression_stats, stageAs: 'expression/*'
-    path attributions, stageAs: 'attributions/*'
-    path dataset, arity: '0..*' // nothing where no model was asked for
-    path cohort, arity: '0..*' // nothing where the run began from a dataset
-    path tasks, stageAs: 'task?/*'
+    path(results, arity: '0..4') // scores, of samples, of genes, leakage; nothing where no model was trained
+    path(predictions, stageAs: 'predictions/*')
+    path(histories, stageAs: 'histories/*')
+    path(peak_stats, stageAs: 'peaks/*')
+    path(read_stats, stageAs: 'reads/*')
+    path(expression_stats, stageAs: 'expression/*')
+    path(attributions, stageAs: 'attributions/*')
+    path(dataset, arity: '0..*') // nothing where no model was asked for
+    path(cohort, arity: '0..*') // nothing where the run began from a dataset
+    path(tasks, stageAs: 'task?/*')
     path parameters
     val code
 
@@ -161,7 +149,7 @@ process CHECK_TRAINED {
     label 'table'
 
     input:
-    path predictions, stageAs: 'predictions/*'
+    path(predictions, stageAs: 'predictions/*')
     path report // only to wait for it
     val code
 
@@ -189,7 +177,7 @@ workflow EVALUATION {
     leakage     // leakage.tsv: what test and training share
     nearest     // nearest.tsv: what in training is most similar to each sample or gene that is tested
     shown       // {histories, attributions, peak_stats, read_stats, expression_stats, cohort}: what else the report shows, each a channel of files
-    parameters  // {folds: 5, …}; nothing where there is no page to write
+    parameters  // parameters.json; nothing where there is no page to write
     ensemble    // true: predict also by the weighted mean of all
     seed        // of the bootstrap
 
@@ -210,7 +198,7 @@ workflow EVALUATION {
         sortedFiles(dataset),
         sortedFiles(shown.cohort),
         channel.topic('tasks').toSortedList { path -> path.toString() },
-        WRITE_PARAMETERS(parameters),
+        parameters,
         codeFingerprint(['report.py']),
     )
     CHECK_TRAINED(families.filter { files -> files }, page, codeFingerprint(['check_trained.py']))

@@ -8,14 +8,14 @@ process KALLISTO_INDEX {
     memory { (1.GB + 20.B * transcripts.sum { path -> path.size() * (path.name.endsWith('.gz') ? 5 : 1) }) * task.attempt }
 
     input:
-    path transcripts, arity: '1..*', stageAs: 'input?/*'
+    path(transcripts, arity: '1..*', stageAs: 'input?/*')
     path annotation
     val kallisto
     val code
 
     output:
-    tuple path('transcripts.idx'), path('targets.tsv'), path('strand_probe.npy'), emit: index
-    path 'task.json', topic: tasks
+    tuple(path('transcripts.idx'), path('targets.tsv'), path('strand_probe.npy'), emit: index)
+    path('task.json', topic: tasks)
 
     script:
     """
@@ -48,9 +48,9 @@ process KALLISTO_QUANT {
     val code
 
     output:
-    path "${sample}", emit: abundance
-    path "${sample}.reads.tsv", emit: stats
-    path 'task.json', topic: tasks
+    path("${sample}", emit: abundance)
+    path("${sample}.reads.tsv", emit: stats)
+    path('task.json', topic: tasks)
 
     script:
     """
@@ -82,14 +82,14 @@ process COLLECT_ABUNDANCES {
     label 'table'
 
     input:
-    path abundances, arity: '1..*'
+    path(abundances, arity: '1..*')
     tuple path(_index), path(targets), path(_probe)
     val code
 
     output:
-    path 'gene_tpm.tsv.gz', emit: gene_tpm
-    path '*_{tpm,counts}.tsv.gz', emit: tables
-    path 'task.json', topic: tasks
+    path('gene_tpm.tsv.gz', emit: gene_tpm)
+    path('*_{tpm,counts}.tsv.gz', emit: tables)
+    path('task.json', topic: tasks)
 
     script:
     """
@@ -115,9 +115,9 @@ process COLLECT_EXPRESSION {
     label 'table'
 
     input:
-    path tables, arity: '1..*', stageAs: 'input?/*'
+    path(tables, arity: '1..*', stageAs: 'input?/*')
     val unit
-    path column_genes, arity: '0..*', stageAs: 'columns/*'
+    path(column_genes, arity: '0..*', stageAs: 'columns/*')
     val duplicate_genes
     val admit_misaligned // join tables whose columns seem to be other genes
     path samples
@@ -125,9 +125,9 @@ process COLLECT_EXPRESSION {
     val code
 
     output:
-    path 'expression.tsv.gz', emit: table
-    path 'expression_stats.tsv', emit: stats
-    path 'task.json', topic: tasks
+    path('expression.tsv.gz', emit: table)
+    path('expression_stats.tsv', emit: stats)
+    path('task.json', topic: tasks)
 
     script:
     """

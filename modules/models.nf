@@ -13,9 +13,9 @@ process PREPARE {
     val refit // prepare also for a second fit, on training and validation together
 
     output:
-    tuple val(family), val(preset), val(fold), path("${family}.fold${fold}.prepared"), emit: prepared
-    tuple val(family), path('task.json'), emit: cost
-    path 'task.json', topic: tasks
+    tuple(val(family), val(preset), val(fold), path("${family}.fold${fold}.prepared"), emit: prepared)
+    tuple(val(family), path('task.json'), emit: cost)
+    path('task.json', topic: tasks)
 
     script:
     """
@@ -50,10 +50,10 @@ process TRAIN {
     tuple val(device), val(precision)
 
     output:
-    tuple val(family), val(preset), val(fold), val(seed), val(control), path("${stem}.pt"), emit: checkpoint
-    path "${stem}.history.tsv", emit: history
-    tuple val(family), path('task.json'), emit: cost
-    path 'task.json', topic: tasks
+    tuple(val(family), val(preset), val(fold), val(seed), val(control), path("${stem}.pt"), emit: checkpoint)
+    path("${stem}.history.tsv", emit: history)
+    tuple(val(family), path('task.json'), emit: cost)
+    path('task.json', topic: tasks)
 
     script:
     """
@@ -87,9 +87,9 @@ process FIT_BASELINES {
     path dataset
 
     output:
-    tuple val(family), val(fold), path("${family}.fold${fold}.baselines.h5"), emit: baselines
-    tuple val(family), path('task.json'), emit: cost
-    path 'task.json', topic: tasks
+    tuple(val(family), val(fold), path("${family}.fold${fold}.baselines.h5"), emit: baselines)
+    tuple(val(family), path('task.json'), emit: cost)
+    path('task.json', topic: tasks)
 
     script:
     """
@@ -120,8 +120,8 @@ process PREDICT {
     tuple val(device), val(precision)
 
     output:
-    tuple val(family), path("${fitted.baseName}.predictions.h5"), emit: predictions
-    path 'task.json', topic: tasks
+    tuple(val(family), path("${fitted.baseName}.predictions.h5"), emit: predictions)
+    path('task.json', topic: tasks)
 
     script:
     """
@@ -155,8 +155,8 @@ process ATTRIBUTE {
     val device
 
     output:
-    path "${checkpoint.baseName}.h5", emit: attribution
-    path 'task.json', topic: tasks
+    path("${checkpoint.baseName}.h5", emit: attribution)
+    path('task.json', topic: tasks)
 
     script:
     """

@@ -1,7 +1,19 @@
 // What the user gave, checked before any task starts: parameters against nextflow_schema.json, and the samplesheet.
 
 include { chooseBundles ; onlyApplied ; readBundles ; wrongApplication } from './applying'
-include { asFile ; readSamplesheet ; stopOn ; suggestion ; wrongPath } from './samplesheet'
+include { asFile ; onCommandLine ; readSamplesheet ; stopOn ; suggestion ; wrongPath } from './samplesheet'
+
+// Write the parameters of the run for the report.
+process WRITE_PARAMETERS {
+    input:
+    val parameters
+
+    output:
+    path 'parameters.json'
+
+    exec:
+    task.workDir.resolve('parameters.json').setText(groovy.json.JsonOutput.prettyPrint(groovy.json.JsonOutput.toJson(parameters)) + '\n', 'UTF-8')
+}
 
 // Return the checked parameters, one map for each group of the schema; or print the help, or all that is wrong, and stop.
 def checkParameters(params) {
@@ -87,9 +99,8 @@ def wrongValue(name, value, rule) {
 
 // Return a line for each parameter of the command line that has no effect beside the others; a profile may hold what one run does not use.
 def withoutEffect(values, rules) {
-    def given = workflow.commandLine.tokenize(' ').collect { word -> word.replaceFirst('=.*', '') }
-    def idle = rules.findAll { name, rule -> rule.used_with && "--${name}".toString() in given && !rule.used_with.any { other -> values[other] } }
-    def counts = ['folds', 'gene_folds'].findAll { name -> "--${name}".toString() in given && values.fold_table }
+    def idle = rules.findAll { name, rule -> rule.used_with && onCommandLine(name) && !rule.used_with.any { other -> values[other] } }
+    def counts = ['folds', 'gene_folds'].findAll { name -> onCommandLine(name) && values.fold_table }
     idle.collect { name, rule -> "--${name}: has no effect without --${rule.used_with.join(' or --')}${values.dataset ? ': a dataset keeps what it was made with' : ''}" } +
         counts.collect { name -> "--${name}: has no effect beside --fold_table, which has its own folds" }
 }

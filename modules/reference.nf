@@ -7,13 +7,13 @@ process INDEX_GENOME {
     label 'table'
 
     input:
-    path fasta, stageAs: 'input/*'
+    path(fasta, stageAs: 'input/*')
     val code
 
     output:
-    path 'genome.fa.gz*', arity: '3', emit: genome // the genome, .fai and .gzi
-    path 'chrom.sizes', emit: chrom_sizes
-    path 'task.json', topic: tasks
+    path('genome.fa.gz*', arity: '3', emit: genome) // the genome, .fai and .gzi
+    path('chrom.sizes', emit: chrom_sizes)
+    path('task.json', topic: tasks)
 
     script:
     """
@@ -36,17 +36,17 @@ process MAKE_GENE_TABLE {
     label 'table'
 
     input:
-    path genes, stageAs: 'input/*'
-    path chrom_sizes, stageAs: 'genome/*'
-    path genome, arity: '0..*'
+    path(genes, stageAs: 'input/*')
+    path(chrom_sizes, stageAs: 'genome/*')
+    path(genome, arity: '0..*')
     val assembly
     val code
 
     output:
-    path 'genes.tsv', emit: genes
-    path 'tss.tsv', emit: tss
-    path 'transcripts.tsv', emit: transcripts
-    path 'task.json', topic: tasks
+    path('genes.tsv', emit: genes)
+    path('tss.tsv', emit: tss)
+    path('transcripts.tsv', emit: transcripts)
+    path('task.json', topic: tasks)
 
     script:
     """
@@ -79,8 +79,8 @@ process EXTRACT_PROMOTERS {
     val code
 
     output:
-    path 'promoters.fa.gz', emit: promoters
-    path 'task.json', topic: tasks
+    path('promoters.fa.gz', emit: promoters)
+    path('task.json', topic: tasks)
 
     script:
     """
@@ -110,9 +110,9 @@ process GROUP_PARALOGS {
     val code
 
     output:
-    path 'paralogs.tsv', emit: groups
-    path 'similar_promoters.tsv', emit: pairs
-    path 'task.json', topic: tasks
+    path('paralogs.tsv', emit: groups)
+    path('similar_promoters.tsv', emit: pairs)
+    path('task.json', topic: tasks)
 
     script:
     """

@@ -12,14 +12,14 @@ process SIMULATE_COHORT {
     val code
 
     output:
-    path 'samples.csv', emit: sheet
+    path('samples.csv', emit: sheet)
     path '{peaks,reads}'
-    path 'annotation.gtf.gz', emit: gtf
-    path 'genome.fa.gz', emit: genome
-    path 'cdna.fa.gz', emit: cdna
-    path 'expression.tsv.gz', emit: expression
-    path '{truth.tsv,oracle.tsv.gz,expression.tsv.gz,true_transcripts.tsv.gz}', emit: truth
-    path 'task.json', topic: tasks
+    path('annotation.gtf.gz', emit: gtf)
+    path('genome.fa.gz', emit: genome)
+    path('cdna.fa.gz', emit: cdna)
+    path('expression.tsv.gz', emit: expression)
+    path('{truth.tsv,oracle.tsv.gz,expression.tsv.gz,true_transcripts.tsv.gz}', emit: truth)
+    path('task.json', topic: tasks)
 
     script:
     """

@@ -155,12 +155,20 @@ def asFile(text) {
     file(text, glob: false)
 }
 
-// Return what is wrong with a file that a task will read, or null. Nextflow does not quote some characters for the shell.
+// Return what is wrong with a file that a task will read, or null.
 def wrongPath(path) {
-    if (path.toString() =~ /[$`*?\\\[\]{}\p{Cntrl}]/) {
-        return "a path may not hold any of \$ ` * ? \\ [ ] { }, please rename: ${path}"
-    }
-    path.exists() ? (path.isDirectory() ? "this is a folder, not a file: ${path}" : null) : "file not found: ${path}"
+    def found = path.isDirectory() ? "this is a folder, not a file: ${path}" : null
+    wrongName(path) ?: (path.exists() ? found : "file not found: ${path}")
+}
+
+// Return what is wrong with the name of a file or folder, or null. Nextflow does not quote some characters for the shell.
+def wrongName(path) {
+    path.toString() =~ /[$`*?\\\[\]{}\p{Cntrl}]/ ? "a path may not hold any of \$ ` * ? \\ [ ] { }, please rename: ${path}" : null
+}
+
+// Say whether a parameter was given on the command line.
+def onCommandLine(name) {
+    "--${name}".toString() in workflow.commandLine.tokenize(' ').collect { word -> word.replaceFirst('=.*', '') }
 }
 
 // Return '; did you mean x?' for the known name that takes the fewest changes, or nothing where all are far.

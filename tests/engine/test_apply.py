@@ -40,7 +40,7 @@ def applied(base, pipeline, new, cohort, tmp_path_factory):
 def test_nothing_is_trained(applied):
     assert applied.processes("COMPLETED") == {
         "CHECK_BUNDLE", "WRITE_SAMPLE_TABLE", "COLLECT_EXPRESSION", "BIN_PEAKS", "ASSEMBLE_NEW", "APPLY", "AVERAGE_FOLDS", "EXPORT_APPLIED", "SCORE_APPLIED",
-        "WRITE_APPLIED_PARAMETERS", "REPORT_APPLIED",
+        "WRITE_PARAMETERS", "REPORT_APPLIED",
     }  # fmt: skip
     assert not applied.processes("COMPLETED") & LEARN
     assert not (applied.results / "checkpoints").exists() and not (applied.results / "models").exists()

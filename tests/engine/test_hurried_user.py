@@ -113,7 +113,7 @@ def refused(run, seconds: float, expected: str) -> float:
     return seconds
 
 
-def test_sixty_mistakes_end_soon_in_plain_lines(pipeline, cohort, tmp_path):
+def test_sixty_mistakes_end_soon_in_plain_lines(pipeline, nextflow, cohort, tmp_path):
     references = [
         word
         for name, file in (("gtf", "annotation.gtf.gz"), ("fasta", "genome.fa.gz"), ("transcript_fasta", "cdna.fa.gz"))
@@ -133,7 +133,20 @@ def test_sixty_mistakes_end_soon_in_plain_lines(pipeline, cohort, tmp_path):
         start = time.monotonic()
         run = pipeline(tmp_path, *words)
         seconds.append(refused(run, time.monotonic() - start, expected))
-    assert statistics.median(seconds) < 5, f"{max(seconds):.1f} s at most"
+    # A bare start of the engine takes 1.7 s where nothing else runs; where it takes longer, so may a mistake.
+    slowness = max(1, bare_start(nextflow, tmp_path) / 1.7)
+    assert statistics.median(seconds) < 5 * slowness, f"{max(seconds):.1f} s at most, on a machine {slowness:.1f} times as slow as ours"
+
+
+def bare_start(nextflow, folder: Path) -> float:
+    """Return the seconds that the engine takes to refuse the smallest script there is, median of five."""
+    script, seconds = folder / "bare.nf", []
+    script.write_text("workflow {\n    error 'no'\n}\n")
+    for _ in range(5):
+        start = time.monotonic()
+        assert nextflow(folder, "run", script).returncode == 1
+        seconds.append(time.monotonic() - start)
+    return statistics.median(seconds)
 
 
 def test_help_on_families_names_all_of_them_with_their_presets(pipeline, tmp_path):
