@@ -12,9 +12,9 @@ import h5py
 import numpy as np
 
 from exprcast.baselines import baseline_names, extend_baselines, load_baselines, predict_baseline
-from exprcast.bundle import Bundle, baselines_file, network_file
+from exprcast.bundle import NOT_OURS, Bundle, baselines_file, network_file
 from exprcast.checkpoint import load_checkpoint
-from exprcast.cli import InputError, Progress, run, whole_file, write_task
+from exprcast.cli import InputError, Progress, add_device_options, run, whole_file, write_task
 from exprcast.dataset import Dataset
 from exprcast.family import Examples, check_inputs, extract_arrays, load_family, place
 from exprcast.joined import JoinedDataset
@@ -52,17 +52,7 @@ def faults_of(bundle: Bundle, fold: int) -> Iterator[None]:
     """Say in one line that a bundle whose digests are right holds what no run of ours wrote there."""
     try:
         yield
-    except (
-        KeyError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        IndexError,
-        RuntimeError,
-        MemoryError,
-        OverflowError,
-        ArithmeticError,
-    ) as error:
+    except NOT_OURS as error:
         what = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
         raise InputError(f"bundle {bundle.path.name}: fold {fold} cannot be used ({what}); it was made by other code or forged") from error
 
@@ -71,7 +61,7 @@ class Fold:
     """What one fold learnt, ready to predict."""
 
     def __init__(self, bundle: Bundle, options: argparse.Namespace) -> None:
-        self.bundle, self.number, self.training = bundle, options.fold, bundle.training()
+        self.bundle, self.number, self.training = bundle, options.fold, bundle.training
         if self.number not in bundle.folds:
             raise InputError(f"--fold {self.number}: bundle {bundle.path.name} has the folds {', '.join(map(str, bundle.folds))}")
         self.family: ModuleType = load_family(bundle.family, options.families_dir)
@@ -143,11 +133,7 @@ def parse_args() -> argparse.ArgumentParser:
     parser.add_argument("--fold", type=int, required=True, help="which of its folds")
     parser.add_argument("--families-dir", type=Path, help="another folder of families (tests)")
     parser.add_argument("--block-samples", type=int, default=BLOCK_SAMPLES, help="new samples in memory at once (default: %(default)s)")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto takes a GPU if there is one")
-    parser.add_argument(
-        "--precision", default="32-true", choices=("32-true", "bf16-mixed", "16-mixed"), help="number format of the arithmetic"
-    )
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads; another number gives other last digits")
+    add_device_options(parser, "device", "precision", "threads")
     parser.add_argument("--dataset", type=Path, required=True, help="dataset.h5 of the new samples")
     parser.add_argument("--out", type=Path, required=True, help="HDF5: rows, columns and one matrix a network and rule")
     return parser

@@ -19,7 +19,7 @@ COPIED = ("genes", "tss", "chromosomes", "promoters")  # of training's dataset
 def assemble_new(options: argparse.Namespace) -> None:
     """Write the dataset; every sample of the sheet is to be predicted."""
     bundle = Bundle(options.bundle)
-    training, samples = bundle.training(), read_samples(options.samples)
+    training, samples = bundle.training, read_samples(options.samples)
     facts = {name: str(training.file.attrs[name]) for name in ("assembly", "annotation")}
     with create_dataset(options.out, **facts, code=options.code, sources="{}") as file:
         for column in SAMPLE_COLUMNS:

@@ -12,7 +12,7 @@ from torch import nn
 
 from exprcast.attribution import integrated_gradients
 from exprcast.checkpoint import load_checkpoint
-from exprcast.cli import Progress, log, run, whole_file, write_task
+from exprcast.cli import Progress, add_device_options, log, run, whole_file, write_task
 from exprcast.dataset import TEST, Dataset
 from exprcast.family import Examples
 from exprcast.prepared import Prepared
@@ -117,8 +117,7 @@ def parse_args() -> argparse.ArgumentParser:
     parser.add_argument("--prepared", type=Path, required=True, help="what prepare.py wrote for its fold")
     parser.add_argument("--genes", type=int, default=500, help="explain the pairs of so many genes, the most variable ones")
     parser.add_argument("--families-dir", type=Path, help="another folder of families (tests)")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto takes a GPU if there is one")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads; another number gives other last digits")
+    add_device_options(parser, "device", "threads")
     parser.add_argument("--dataset", type=Path, required=True, help="dataset.h5")
     parser.add_argument("--out", type=Path, required=True, help="HDF5: row, column, shares/…, completeness_error")
     return parser

@@ -9,9 +9,10 @@ import h5py
 import numpy as np
 
 from exprcast.bundle import CALIBRATION, ENSEMBLE, WEIGHTS, Bundle
-from exprcast.calibration import CONFIDENCE, Calibration, coverage, intervals, load
+from exprcast.calibration import CONFIDENCE, Calibration, clip, coverage, intervals, load
 from exprcast.cli import InputError, log, run, whole_file, write_task
 from exprcast.dataset import TEST, TRAIN, VALID, Dataset, open_hdf5
+from exprcast.joined import JoinedDataset
 from exprcast.means import nan_mean
 from exprcast.novelty import lies_outside, new_distances
 from exprcast.tables import few
@@ -82,7 +83,7 @@ def average_folds(options: argparse.Namespace) -> None:
     """Average, add intervals and how far each sample is from training, and write the file."""
     bundle, new = Bundle(options.bundle), Dataset(options.dataset)
     bundle.refuse_other(new)
-    training, calibration = bundle.training(), read_calibration(bundle)
+    training, calibration = bundle.training, read_calibration(bundle)
     with ExitStack() as stack:
         files = [stack.enter_context(open_hdf5(path, "applied predictions")) for path in options.applied]
         members = Members(files, bundle, training.gene_role[bundle.folds] <= (VALID if bundle.refit else TRAIN))
@@ -90,7 +91,8 @@ def average_folds(options: argparse.Namespace) -> None:
             if any(list(file[name].asstr()[:]) != ids for file in files):
                 raise InputError(f"predictions are of other {'samples' if name == 'rows' else 'genes'} than {new.path.name}; apply again")
         with whole_file(options.out) as temporary, h5py.File(temporary, "w") as out:
-            measured = write_all(out, members, training, new, calibration)
+            write_facts(out, members, training, new)
+            measured = write_predictions(out, members, training, new, calibration)
     if measured and options.measured_out:
         options.measured_out.write_text("RNA of new samples was measured\n")
 
@@ -110,46 +112,30 @@ def read_calibration(bundle: Bundle) -> Calibration | None:
     return calibration
 
 
-def write_all(out: h5py.File, members: Members, training: Dataset, new: Dataset, calibration: Calibration | None) -> bool:
-    """Write every array, a block of samples at a time; say whether any RNA was measured."""
-    bundle, content = members.bundle, members.bundle.content
-    shape = len(new.samples), len(training.genes)
-    collapsed = sorted(f"{family} fold {fold}" for (family, fold), file in members.files.items() if file.attrs["collapsed"])
-    if collapsed:
-        log.warning(f"warning: networks that collapsed in training are among those that predict ({few(collapsed)}); do not use the result")
-    write_facts(out, bundle, training, new, "collapsed" if collapsed else "trained")
-    if members.weights:
-        out.create_dataset("members", data=list(members.weights), dtype=h5py.string_dtype())
-        out["weights"] = np.array([[weight.mean() for weight in members.weights.values()]])
+def write_predictions(out: h5py.File, members: Members, training: Dataset, new: Dataset, calibration: Calibration | None) -> bool:
+    """Write every matrix, a block of samples at a time, and who is near to whom; say whether any RNA was measured."""
+    unit, shape, names = members.bundle.unit, (len(new.samples), len(training.genes)), members.names()
     arrays = {name: create(out, name, shape, 0) for name in ("observed", "low", "high")}
-    arrays |= {f"baselines/{name}": create(out, f"baselines/{name}", shape, 1) for name in members.names()}
+    arrays |= {f"baselines/{name}": create(out, f"baselines/{name}", shape, 1) for name in names}
     predicted = create(out, "predicted", shape, 2)
-    to_target = (lambda values: np.log2(1 + values)) if content["unit"].startswith("log2(") else (lambda values: values)
-    out["training_mean"] = to_target_mean(training, to_target)[None, None].astype(np.float32)
-    place, held_out = gene_places(training, new), calibration.distance if calibration else np.array([])
     nearest, distance, measured = [], [], False
     for start in range(0, shape[0], ROWS_AT_ONCE):
         rows = slice(start, min(start + ROWS_AT_ONCE, shape[0]))
-        near = new_distances(training, new, np.arange(rows.start, rows.stop))
+        joined = JoinedDataset(training, new, np.arange(rows.start, rows.stop))
+        near, by_fold = new_distances(joined), members.predict(rows)
         nearest, distance = nearest + near.sample, np.append(distance, near.distance)
-        by_fold = members.predict(rows)
-        predicted[0, 0, rows] = possible(by_fold.mean(axis=0, dtype=np.float64), bundle.unit)
         low, high = intervals(calibration, by_fold, near.distance) if calibration else np.full((2, *by_fold.shape[1:]), np.nan)
-        observed = read_observed(new, rows, place, to_target)
+        observed = to_target(joined.measured("expression/gene"), unit)
         measured |= bool(np.isfinite(observed).any())
+        predicted[0, 0, rows] = clip(by_fold.mean(axis=0, dtype=np.float64), unit)
         for name, values in (("observed", observed), ("low", low), ("high", high)):
             arrays[name][rows] = values
-        for name in members.names():
-            arrays[f"baselines/{name}"][0, rows] = possible(members.beside(name, rows), bundle.unit)
-    write_samples(out, nearest, distance, held_out)
+        for name in names:
+            arrays[f"baselines/{name}"][0, rows] = clip(members.beside(name, rows), unit)
+    write_samples(out, nearest, distance, calibration.distance if calibration else np.array([]))
     if calibration:
         write_calibration(out, training, calibration)
     return measured
-
-
-def possible(values: np.ndarray, unit: str) -> np.ndarray:
-    """Return predictions, none below 0 where no value can be: log2(x + 1)."""
-    return np.maximum(values, 0) if unit.startswith("log2(") else values
 
 
 def create(out: h5py.File, name: str, shape: tuple[int, int], outer: int) -> h5py.Dataset:
@@ -158,44 +144,33 @@ def create(out: h5py.File, name: str, shape: tuple[int, int], outer: int) -> h5p
     return out.create_dataset(name, (*[1] * outer, *shape), "f4", chunks=(*[1] * outer, 1, shape[1]), **stored)
 
 
-def write_facts(out: h5py.File, bundle: Bundle, training: Dataset, new: Dataset, status: str) -> None:
-    """Write ids, the gene table, roles (all are tested) and what predicted."""
-    content, text = bundle.content, h5py.string_dtype()
-    out.attrs.update(
-        {
-            "format": "exprcast-predictions",
-            "format-version": 2,
-            **{key: content[key] for key in ("family", "preset", "axes", "unit", "methods")},
-        }
-    )
+def write_facts(out: h5py.File, members: Members, training: Dataset, new: Dataset) -> None:
+    """Write ids, the gene table, training means, roles (all are tested) and what predicted."""
+    bundle, content, text = members.bundle, members.bundle.content, h5py.string_dtype()
+    copied = {key: content[key] for key in ("family", "preset", "axes", "unit", "methods")}
+    out.attrs.update({"format": "exprcast-predictions", "format-version": 2, **copied})
     out.attrs.update({"confidence": CONFIDENCE, "bundle": f"{content['family']}, made of {content['samples']} samples"})
     out.create_dataset("rows", data=new.samples, dtype=text)
     out.create_dataset("columns", data=training.genes, dtype=text)
     for column in GENE_COLUMNS:
         values = training.text(f"genes/{column}") if training.has(f"genes/{column}") else [""] * len(training.genes)
         out.create_dataset(f"genes/{column}", data=values, dtype=text)
+    out["training_mean"] = nan_mean(to_target(training.array("expression/gene"), bundle.unit), axis=0)[None, None].astype(np.float32)
     out["folds"], out["seeds"] = [0], [1]
-    out.create_dataset("status", data=[[status]], dtype=text)
+    collapsed = sorted(f"{family} fold {fold}" for (family, fold), file in members.files.items() if file.attrs["collapsed"])
+    if collapsed:
+        log.warning(f"warning: networks that collapsed in training are among those that predict ({few(collapsed)}); do not use the result")
+    out.create_dataset("status", data=[["collapsed" if collapsed else "trained"]], dtype=text)
+    if members.weights:
+        out.create_dataset("members", data=list(members.weights), dtype=text)
+        out["weights"] = np.array([[weight.mean() for weight in members.weights.values()]])
     shape = len(new.samples), len(training.genes)
     out.create_dataset("role", (1, *shape), "u1", chunks=(1, 1, shape[1]), compression="gzip", fillvalue=TEST, track_times=False)
 
 
-def to_target_mean(training: Dataset, to_target: object) -> np.ndarray:
-    """Return (genes,) means over all training samples, in the unit of predictions."""
-    return nan_mean(to_target(training.array("expression/gene")), axis=0)
-
-
-def gene_places(training: Dataset, new: Dataset) -> np.ndarray:
-    """Return (genes,) the column of each gene in the new dataset."""
-    column = {gene: i for i, gene in enumerate(new.genes)}
-    return np.array([column[gene] for gene in training.genes])
-
-
-def read_observed(new: Dataset, rows: slice, place: np.ndarray, to_target: object) -> np.ndarray:
-    """Return (rows, genes) of the new samples' RNA, NaN where there is none."""
-    if not new.has("expression/gene"):
-        return np.full((rows.stop - rows.start, len(place)), np.nan)
-    return to_target(new.row("expression/gene", rows)[:, place])
+def to_target(values: np.ndarray, unit: str) -> np.ndarray:
+    """Return measured expression in the unit of predictions."""
+    return np.log2(1 + values) if unit.startswith("log2(") else values
 
 
 def write_samples(out: h5py.File, nearest: list[str], distance: np.ndarray, held_out: np.ndarray) -> None:

@@ -16,7 +16,7 @@ def check_bundle(options: argparse.Namespace) -> None:
     for bundle in bundles:
         bundle.check_all()
         refuse_stranger(bundle, bundles[0])
-    sizes = bundles[0].training().chrom_sizes
+    sizes = bundles[0].training.chrom_sizes
     with whole_file(options.out) as temporary:
         temporary.write_text("".join(f"{name}\t{size}\n" for name, size in sizes.items()), encoding="utf-8")
     log.info(f"{len(bundles)} bundles are whole: {', '.join(bundle.path.name for bundle in bundles)}")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from exprcast.baselines import fit_baselines as fit_all
 from exprcast.baselines import save_baselines
-from exprcast.cli import log, run, write_task
+from exprcast.cli import add_device_options, log, run, write_task
 from exprcast.dataset import Dataset
 from exprcast.prepared import Prepared
 from exprcast.training import make_deterministic
@@ -32,7 +32,7 @@ def parse_args() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--prepared", type=Path, required=True, help="what prepare.py wrote: says family, preset and fold")
     parser.add_argument("--families-dir", type=Path, help="another folder of families (tests)")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads; another number gives other last digits")
+    add_device_options(parser, "threads")
     parser.add_argument("--dataset", type=Path, required=True, help="dataset.h5")
     parser.add_argument("--out", type=Path, required=True, help="HDF5 of fitted arrays")
     return parser

@@ -12,7 +12,7 @@ import numpy as np
 
 from exprcast.baselines import baseline_names, load_baselines, predict_baseline
 from exprcast.checkpoint import load_checkpoint
-from exprcast.cli import Progress, run, whole_file, write_task
+from exprcast.cli import Progress, add_device_options, run, whole_file, write_task
 from exprcast.dataset import LEARNT, TEST, TRAIN, VALID, Dataset
 from exprcast.family import Examples, describe_methods, place
 from exprcast.means import nan_mean, target_matrix
@@ -121,11 +121,7 @@ def parse_args() -> argparse.ArgumentParser:
     source.add_argument("--baselines", type=Path, help="what fit_baselines.py wrote")
     parser.add_argument("--prepared", type=Path, required=True, help="what prepare.py wrote for that fold")
     parser.add_argument("--families-dir", type=Path, help="another folder of families (tests)")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto takes a GPU if there is one")
-    parser.add_argument(
-        "--precision", default="32-true", choices=("32-true", "bf16-mixed", "16-mixed"), help="number format of the arithmetic"
-    )
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads; another number gives other last digits")
+    add_device_options(parser, "device", "precision", "threads")
     parser.add_argument("--dataset", type=Path, required=True, help="dataset.h5")
     parser.add_argument("--out", type=Path, required=True, help="HDF5: rows, columns and one matrix a predictor")
     return parser

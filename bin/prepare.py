@@ -5,7 +5,7 @@ import argparse
 import json
 from pathlib import Path
 
-from exprcast.cli import InputError, run, write_task
+from exprcast.cli import InputError, add_device_options, run, write_task
 from exprcast.dataset import Dataset
 from exprcast.family import check_inputs, load_family, make_config
 from exprcast.prepared import save_prepared
@@ -33,7 +33,7 @@ def parse_args() -> argparse.ArgumentParser:
     parser.add_argument("--families-dir", type=Path, help="another folder of families (tests)")
     parser.add_argument("--fold", type=int, required=True, help="number of the fold, from 0")
     parser.add_argument("--refit", action="store_true", help="prepare also for a second fit, on training and validation together")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads; another number gives other last digits")
+    add_device_options(parser, "threads")
     parser.add_argument("--dataset", type=Path, required=True, help="dataset.h5")
     parser.add_argument("--out", type=Path, required=True, help="the folder")
     return parser

@@ -17,17 +17,15 @@ from exprcast.provenance import provenance_section, resources_section
 from exprcast.results import (
     Predictions,
     Shares,
-    merge_versions,
     read_history,
-    read_json,
     read_predictions,
     read_reads,
     read_rows,
+    read_run,
     read_shares,
-    read_tasks,
 )
 from exprcast.score_sections import ensemble_section, genes_section, observed_section, scores_section
-from exprcast.score_tables import Scores, read_genes, read_leakage, read_samples, read_scores
+from exprcast.score_tables import read_genes, read_leakage, read_samples, read_scores
 from exprcast.scoring import MODEL
 from exprcast.sections import (
     EXPRESSION_COLUMNS,
@@ -94,11 +92,7 @@ def data_sections(options: argparse.Namespace, dataset: Dataset | None) -> list[
 
 def run_sections(options: argparse.Namespace, dataset: Dataset | None, families: list[Predictions], shares: list[Shares]) -> list[Section]:
     """Return what it takes to describe the run and to run it again."""
-    tasks, parameters = read_tasks(options.tasks), read_json(options.parameters)
-    pipeline = parameters.pop("pipeline", {})  # exprcast and Nextflow
-    if not isinstance(pipeline, dict):
-        raise InputError(f"{options.parameters.name}: pipeline: names and versions are needed, this is {pipeline!r}")
-    versions = merge_versions(tasks) | {tool: [str(version)] for tool, version in pipeline.items()}
+    tasks, parameters, versions = read_run(options.tasks, options.parameters)
     return [
         methods_section(versions, parameters, dataset, families, shares, len(options.read_stats)),
         resources_section(tasks),
@@ -110,8 +104,7 @@ def judge_models(
     options: argparse.Namespace, dataset: Dataset | None, families: list[Predictions], shares: list[Shares]
 ) -> tuple[str, list[Verdict], list[Section]]:
     """Return what the page says of the models: its second line, a verdict a family, the sections from the run to attributions."""
-    scores, leakage = read_scores(options.scores), read_leakage(options.leakage)
-    compare_families(families, scores, options.scores)
+    scores, leakage = read_scores(options.scores, [one.family for one in families]), read_leakage(options.leakage)
     genes = read_genes(options.genes)
     r_samples = {family: dict(zip(one.gene, one.r[MODEL].tolist(), strict=True)) for family, one in genes.items()}
     sections = [
@@ -132,14 +125,6 @@ def judge_models(
     verdicts = [verdict._replace(warnings=[*admitted, *verdict.warnings]) for verdict in verdicts]
     log.info("; ".join(f"{p.family} {verdict.kind}" for p, verdict in zip(families, verdicts, strict=True)))
     return subtitle, verdicts, sections
-
-
-def compare_families(families: list[Predictions], scores: Scores, path: Path) -> None:
-    """Raise InputError unless every family that predicted was scored."""
-    scored = {family for family, *_ in scores}
-    lacking = [predictions.family for predictions in families if predictions.family not in scored]
-    if lacking:
-        raise InputError(f"{path.name} has no scores of {', '.join(lacking)}; it has {', '.join(sorted(scored)) or 'none'}")
 
 
 def parse_args() -> argparse.ArgumentParser:

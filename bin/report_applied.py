@@ -20,7 +20,7 @@ from exprcast.bundle import ENSEMBLE
 from exprcast.cli import InputError, log, run, whole_file
 from exprcast.page import Section, render_page
 from exprcast.provenance import provenance_section, resources_section
-from exprcast.results import merge_versions, read_json, read_rows, read_tasks
+from exprcast.results import read_rows, read_run
 from exprcast.score_sections import scores_section
 from exprcast.score_tables import Scores, Units, read_samples, read_scores
 from exprcast.sections import PEAK_COLUMNS, quality_section
@@ -74,19 +74,12 @@ def read_judged(options: argparse.Namespace, applied: list[Applied]) -> tuple[Sc
         raise InputError("--scores and --samples belong together: give both, or none where no RNA is known")
     if not options.scores:
         return None, {}
-    scores = read_scores(options.scores)
-    scored = {family for family, *_ in scores}
-    lacking = [one.family for one in applied if one.family not in scored]
-    if lacking:
-        raise InputError(f"{options.scores.name} has no scores of {', '.join(lacking)}; it has {', '.join(sorted(scored)) or 'none'}")
-    return scores, read_samples(options.samples)
+    return read_scores(options.scores, [one.family for one in applied]), read_samples(options.samples)
 
 
 def run_sections(options: argparse.Namespace, applied: list[Applied]) -> list[Section]:
     """Return what it takes to describe the run and to run it again; quality of peaks where their counts are given."""
-    tasks, parameters = read_tasks(options.tasks), read_json(options.parameters)
-    pipeline = parameters.pop("pipeline", {})  # exprcast and Nextflow
-    versions = merge_versions(tasks) | {tool: [str(version)] for tool, version in pipeline.items()}
+    tasks, parameters, versions = read_run(options.tasks, options.parameters)
     peaks = read_rows(options.peak_stats, list(PEAK_COLUMNS))
     return [
         *([quality_section([], peaks, [])] if peaks else []),

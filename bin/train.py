@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from exprcast.checkpoint import FITTED, save_checkpoint
-from exprcast.cli import InputError, log, run, write_task
+from exprcast.cli import InputError, add_device_options, log, run, write_task
 from exprcast.controls import SHUFFLED, ShuffledExamples
 from exprcast.dataset import LEARNT, TRAIN, VALID, Dataset
 from exprcast.family import Examples, make_model
@@ -105,11 +105,7 @@ def parse_args() -> argparse.ArgumentParser:
     parser.add_argument(
         "--control", choices=("", SHUFFLED), default="", help="train on shuffled labels: what a model scores that knows nothing"
     )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto takes a GPU if there is one")
-    parser.add_argument(
-        "--precision", default="32-true", choices=("32-true", "bf16-mixed", "16-mixed"), help="number format of the arithmetic"
-    )
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads; another number gives other last digits")
+    add_device_options(parser, "device", "precision", "threads")
     parser.add_argument("--dataset", type=Path, required=True, help="dataset.h5")
     parser.add_argument("--history-out", type=Path, required=True, help="TSV, one row an epoch")
     parser.add_argument("--out", type=Path, required=True, help="the checkpoint")

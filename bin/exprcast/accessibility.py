@@ -106,6 +106,12 @@ def genome_gram(
     return gram / GRAM_STEPS**2
 
 
+def cosine(gram: np.ndarray, samples: np.ndarray | int, others: np.ndarray) -> np.ndarray:
+    """Return the cosine of samples' signals with others'; numbers of samples are combined as NumPy does: (3, 1) and (5,) give (3, 5)."""
+    size = np.sqrt(np.maximum(np.diag(gram), 1e-12))
+    return gram[samples, others] / size[samples] / size[others]
+
+
 def part_of_sample(
     dataset: Dataset, sample: int, reference: tuple[np.ndarray, np.ndarray], low: int, high: int
 ) -> tuple[np.ndarray, np.ndarray]:

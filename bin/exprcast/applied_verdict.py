@@ -12,7 +12,8 @@ import numpy as np
 from exprcast.applied import Applied, Calibration, Summary
 from exprcast.page import Verdict, number
 from exprcast.score_tables import Scores
-from exprcast.verdict import MOST_NAMED, make_verdict
+from exprcast.tables import name_some
+from exprcast.verdict import make_verdict
 
 SAME = 1e-4  # 1 − cosine below which two samples are one, but for rounding
 TOO_NARROW = 0.1  # a share of genes inside intervals this far below what was promised
@@ -99,10 +100,9 @@ def outside_warning(applied: Applied) -> list[str]:
     outside = [applied.samples[i] for i in np.argsort(-applied.distance, kind="stable") if applied.outside[i]]
     if not outside:
         return []
-    more = f" and {len(outside) - MOST_NAMED:,} more" if len(outside) > MOST_NAMED else ""
     lie = "lies" if len(outside) == 1 else "lie"
     return [
-        f"{len(outside):,} of {len(applied.samples):,} samples {lie} outside what training saw: {', '.join(outside[:MOST_NAMED])}{more}. Intervals were "
+        f"{len(outside):,} of {len(applied.samples):,} samples {lie} outside what training saw: {name_some(outside)}. Intervals were "
         "measured on samples nearer to training; here they may be too narrow."
     ]
 
@@ -112,9 +112,8 @@ def seen_warning(applied: Applied) -> list[str]:
     pairs = [f"{applied.samples[i]} ({applied.nearest[i]})" for i in np.flatnonzero(applied.distance < SAME)]
     if not pairs:
         return []
-    more = f" and {len(pairs) - MOST_NAMED:,} more" if len(pairs) > MOST_NAMED else ""
     return [
-        f"{len(pairs):,} of {len(applied.samples):,} samples have the open chromatin of a training sample: {', '.join(pairs[:MOST_NAMED])}{more}. What "
+        f"{len(pairs):,} of {len(applied.samples):,} samples have the open chromatin of a training sample: {name_some(pairs)}. What "
         "is predicted for them was learned from their own RNA, and looks better than it would for a new sample."
     ]
 

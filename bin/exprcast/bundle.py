@@ -15,6 +15,7 @@ import json
 import re
 import shutil
 from collections.abc import Mapping
+from functools import cached_property
 from hashlib import file_digest, sha256
 from pathlib import Path
 
@@ -35,6 +36,15 @@ FACTS = {
 KEYS = {"format": str, "format_version": int, **FACTS, "files": dict, "checksum": str}
 MOST_BYTES = 1 << 20  # of bundle.json
 ENSEMBLE = "ensemble"
+NOT_OURS = (
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    RuntimeError,
+    MemoryError,
+    ArithmeticError,
+)  # what reading a forged file may raise
 
 
 def network_file(fold: int, seed: int) -> str:
@@ -90,7 +100,7 @@ class Bundle:
         return name in self.content["files"]
 
     def file(self, name: str) -> Path:
-        """Return the path of one of its files, after comparing size and digest."""
+        """Return the path of one of its files, after comparing size and digest; links that lead out of an HDF5 file are refused."""
         path, listed = self.path / name, self.content["files"].get(name)
         if listed is None:
             raise InputError(f"bundle {self.path.name}: it has no {name}; was it made by a run that ended well?")
@@ -102,21 +112,21 @@ class Bundle:
                 raise InputError(
                     f"bundle {self.path.name}: {name} is not what {SUMMARY} lists ({sizes}); it is damaged or was exchanged, copy it again"
                 )
+            if name.endswith(".h5"):
+                refuse_links(path)
             self.checked.add(name)
         return path
 
     def hdf5(self, name: str) -> h5py.File:
-        """Open one of its HDF5 files; a link that leads out of it is refused."""
-        path = self.file(name)
-        refuse_links(path)
-        return open_hdf5(path, f"the bundle's {name}")
+        """Open one of its HDF5 files."""
+        return open_hdf5(self.file(name), f"the bundle's {name}")
 
+    @cached_property
     def training(self) -> Dataset:
         """Return the dataset that was trained on."""
-        refuse_links(self.file(TRAINING))
         try:
-            dataset, own = Dataset(self.path / TRAINING), self.content
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError, OSError, ArithmeticError) as error:
+            dataset, own = Dataset(self.file(TRAINING)), self.content
+        except (*NOT_OURS, OSError) as error:
             raise InputError(
                 f"bundle {self.path.name}: {TRAINING} is no dataset of ours ({type(error).__name__}); copy it again"
             ) from error
@@ -154,7 +164,7 @@ class Bundle:
         if gene_list(new.genes) != own["gene_list"]:
             theirs = f"{new.path.name} has {len(new.genes):,} and not the same ({few(new.genes)})"
             raise InputError(f"{told} predicts {own['genes']:,} genes, {theirs}; --apply with --samples takes the bundle's")
-        if self.family != ENSEMBLE and new.chrom_sizes != self.training().chrom_sizes:
+        if new.chrom_sizes != self.training.chrom_sizes:
             raise InputError(f"{told} has other chromosomes or lengths than {new.path.name}; are both of {own['assembly']}?")
 
 

@@ -26,6 +26,7 @@ from scipy.stats import rankdata
 
 from exprcast.cli import InputError
 from exprcast.dataset import TEST
+from exprcast.means import nan_mean
 from exprcast.scoring import row_blocks
 
 CONFIDENCE = 0.9
@@ -79,9 +80,7 @@ def calibrate(predictions: h5py.File, groups: np.ndarray, distance: np.ndarray) 
     residual, fold = (np.empty(predictions["observed"].shape, dtype) for dtype in (np.float32, np.uint16))
     for rows in row_blocks(predictions):
         residual[rows], fold[rows] = read_errors(predictions, rows)
-    means = predictions["training_mean"][:, 0]  # (folds, columns)
-    known = ~np.isnan(means)
-    level = np.where(known, means, 0).sum(axis=0) / np.where(known.any(axis=0), known.sum(axis=0), np.nan)
+    level = nan_mean(predictions["training_mean"][:, 0], axis=0)  # over folds
     return learn(str(predictions.attrs["unit"]), residual, one_fold(residual, fold), groups, distance.astype(np.float64), level)
 
 
@@ -248,7 +247,7 @@ def intervals(calibration: Calibration, by_fold: np.ndarray, distance: np.ndarra
 
 
 def clip(values: np.ndarray, unit: str) -> np.ndarray:
-    """Return the ends of intervals, none below 0 where no value can be: log2(x + 1)."""
+    """Return predictions or ends of intervals, none below 0 where no value can be: log2(x + 1)."""
     return np.maximum(values, 0) if unit.startswith("log2(") else values
 
 

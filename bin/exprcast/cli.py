@@ -43,6 +43,17 @@ def add_shared_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task-out", type=Path, help="write the versions of the tools used, the time and the memory to this JSON file")
 
 
+def add_device_options(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Add some of --device, --precision, --threads: where a script calculates, and how."""
+    options = {
+        "device": {"choices": ("auto", "cpu", "cuda"), "default": "auto", "help": "auto takes a GPU if there is one"},
+        "precision": {"choices": ("32-true", "bf16-mixed", "16-mixed"), "default": "32-true", "help": "number format of the arithmetic"},
+        "threads": {"type": int, "default": 1, "help": "CPU threads; another number gives other last digits"},
+    }
+    for name in names:
+        parser.add_argument(f"--{name}", **options[name])
+
+
 def write_task(path: Path | None, *packages: str, **programs: str) -> None:
     """Write what the report says of this task as JSON: versions of packages and programs, resources so far; nothing when no path was asked for.
 

@@ -7,8 +7,7 @@ import numpy as np
 
 from exprcast.dataset import TEST, Dataset
 from exprcast.page import Cell, Section, Table, Text
-from exprcast.tables import read_table, refuse_duplicates
-from exprcast.verdict import MOST_NAMED
+from exprcast.tables import name_some, read_table, refuse_duplicates
 
 GROUPS = {"donor": "donors", "biosample": "biosamples", "replicate_group": "replicate groups", "batch": "batches"}
 
@@ -82,8 +81,7 @@ def pairing_text(cohort: Cohort) -> Text:
         for sample in cohort.samples
         if not (sample in cohort.rna and sample in cohort.atac)
     ]
-    more = f" and {len(lacking) - MOST_NAMED:,} more" if len(lacking) > MOST_NAMED else ""
-    return Text(f"{both:,} of {len(cohort.samples):,} samples have both RNA and ATAC; not {', '.join(lacking[:MOST_NAMED])}{more}.", "warn")
+    return Text(f"{both:,} of {len(cohort.samples):,} samples have both RNA and ATAC; not {name_some(lacking)}.", "warn")
 
 
 def confounded_text(cohort: Cohort) -> list[Text]:

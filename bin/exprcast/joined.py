@@ -16,7 +16,6 @@ class JoinedDataset:
 
     def __init__(self, training: Dataset, new: Dataset, rows: np.ndarray) -> None:
         self.training, self.new, self.rows = training, new, rows
-        self.path, self.hold_out, self.promised = training.path, training.hold_out, training.promised
         self.samples, self.genes = training.samples + [new.samples[row] for row in rows], training.genes
         self.chrom_sizes, self.bin_bp = training.chrom_sizes, training.bin_bp
 
@@ -48,15 +47,14 @@ class JoinedDataset:
             return np.append(own, own[-1] + np.cumsum(np.diff(self.new.array(INDPTR))[self.rows]))
         if ENTRIES[path].axes[0] != "samples":
             return own
-        return np.concatenate([own, self.measured(path, own)])
+        return np.concatenate([own, self.measured(path).astype(own.dtype)])
 
-    def measured(self, path: str, own: np.ndarray) -> np.ndarray:
-        """Return (new samples, genes) values, NaN where the new dataset has none."""
-        values = np.full((len(self.rows), *own.shape[1:]), np.nan, dtype=own.dtype)
-        if self.new.has(path):
-            column = {gene: i for i, gene in enumerate(self.new.genes)}
-            values[:] = np.stack([self.new.row(path, row) for row in self.rows])[:, [column[gene] for gene in self.genes]]
-        return values
+    def measured(self, path: str) -> np.ndarray:
+        """Return (new samples, genes) values in training's order of genes, NaN where the new dataset has none."""
+        if not self.new.has(path):
+            return np.full((len(self.rows), len(self.genes)), np.nan)
+        column = {gene: i for i, gene in enumerate(self.new.genes)}
+        return np.stack([self.new.row(path, row) for row in self.rows])[:, [column[gene] for gene in self.genes]]
 
     def open_bins(self, sample: int) -> tuple[np.ndarray, np.ndarray]:
         """Return one sample's open bins and their signal as measured."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from exprcast.accessibility import genome_gram, quantile_reference
+from exprcast.accessibility import cosine, genome_gram, quantile_reference
 from exprcast.dataset import TEST, VALID, Dataset
 from exprcast.joined import JoinedDataset
 
@@ -25,25 +25,25 @@ def held_out_distances(dataset: Dataset) -> Nearest:
     if not dataset.has("accessibility/bin"):
         return Nearest([""] * len(dataset.samples), np.full(len(dataset.samples), np.nan))
     every = np.arange(len(dataset.samples))
-    distance = distances(genome_gram(dataset, quantile_reference(dataset, every), every))
+    distance = distances(genome_gram(dataset, quantile_reference(dataset, every), every), every, every)
     tested, learnt = dataset.sample_role == TEST, dataset.sample_role <= VALID
     known = np.where(tested.any(axis=0)[:, None], learnt[tested.argmax(axis=0)], False)  # (samples, samples)
     return choose_nearest(np.where(known, distance, np.nan), dataset.samples)
 
 
-def new_distances(training: Dataset, new: Dataset, rows: np.ndarray) -> Nearest:
-    """Return for some samples of a new dataset the nearest one in training."""
+def new_distances(joined: JoinedDataset) -> Nearest:
+    """Return for each new sample the nearest one in training."""
+    training = joined.training
     if not training.has("accessibility/bin"):
-        return Nearest([""] * len(rows), np.full(len(rows), np.nan))
-    every, joined = np.arange(len(training.samples)), JoinedDataset(training, new, rows)
-    distance = distances(genome_gram(joined, quantile_reference(training, every), every))
-    return choose_nearest(distance[joined.asked][:, every], training.samples)
+        return Nearest([""] * len(joined.rows), np.full(len(joined.rows), np.nan))
+    every = np.arange(len(training.samples))
+    gram = genome_gram(joined, quantile_reference(training, every), every)
+    return choose_nearest(distances(gram, joined.asked, every), training.samples)
 
 
-def distances(gram: np.ndarray) -> np.ndarray:
-    """Return (samples, samples) 1 − cosine, at least 0."""
-    size = np.sqrt(np.maximum(np.diag(gram), 1e-12))
-    return np.maximum(1 - gram / size[:, None] / size[None, :], 0)
+def distances(gram: np.ndarray, samples: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return (samples, others) 1 − cosine, at least 0."""
+    return np.maximum(1 - cosine(gram, samples[:, None], others), 0)
 
 
 def choose_nearest(distance: np.ndarray, names: list[str]) -> Nearest:

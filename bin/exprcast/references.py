@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from exprcast.accessibility import CODES_PER_LOG2
+from exprcast.accessibility import CODES_PER_LOG2, cosine
 from exprcast.context import GENES_AT_ONCE, Around, Relation, centre, compare, programmes
 from exprcast.dataset import Dataset
 from exprcast.folds import GROUP_COLUMNS, group_samples
@@ -54,12 +54,6 @@ def choose_references(gram: np.ndarray, sample: int, candidates: np.ndarray, gro
         names = list(dict.fromkeys(groups[order].tolist()))
         order = order[~np.isin(groups[order], names[: min(round(cut * len(names)), len(names) - 2)])] if len(names) > 2 else order
     return np.sort(order[:most])
-
-
-def cosine(gram: np.ndarray, sample: int, others: np.ndarray) -> np.ndarray:
-    """Return the cosine of a sample's signal with others'."""
-    size = np.sqrt(np.maximum(np.diag(gram), 1e-12))
-    return gram[sample, others] / size[sample] / size[others]
 
 
 def relate(gram: np.ndarray, sample: int, references: np.ndarray) -> Relation:

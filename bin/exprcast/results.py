@@ -279,3 +279,12 @@ def merge_versions(tasks: Iterable[Task]) -> dict[str, list[str]]:
         for tool, version in task.versions:
             versions.setdefault(tool, set()).add(version)
     return {tool: sorted(versions[tool]) for tool in sorted(versions)}
+
+
+def read_run(tasks: Iterable[Path], parameters: Path) -> tuple[list[Task], dict[str, object], dict[str, list[str]]]:
+    """Return all tasks, {parameter: value}, and the versions of every tool, of the pipeline and of Nextflow."""
+    read, given = read_tasks(tasks), read_json(parameters)
+    pipeline = given.pop("pipeline", {})
+    if not isinstance(pipeline, dict):
+        raise InputError(f"{parameters.name}: pipeline: names and versions are needed, this is {pipeline!r}")
+    return read, given, merge_versions(read) | {tool: [str(version)] for tool, version in pipeline.items()}

@@ -1,10 +1,12 @@
 """What evaluate.py and check_folds.py wrote, read for the report: scores, samples, genes, leakage; and the names of scopes."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from exprcast.cli import InputError
 from exprcast.metrics import Estimate
 from exprcast.scoring import MODEL
 from exprcast.tables import parse_number, read_table
@@ -48,13 +50,18 @@ class Genes(NamedTuple):
     r: dict[str, np.ndarray]  # predictor → (genes,) r_sample
 
 
-def read_scores(path: Path) -> Scores:
-    """Return scores.tsv by family, predictor, against, metric and scope."""
+def read_scores(path: Path, needed: Iterable[str] = ()) -> Scores:
+    """Return scores.tsv by family, predictor, against, metric and scope. Raise InputError unless it has all the families that are needed."""
     names = ("value", "low", "high", "n")
-    return {
+    scores = {
         tuple(row[key] for key in SCORE_KEY): Estimate(*(parse_number(row[name], path, line, name) for name in names), row["unit"])
         for line, row in read_table(path, (*SCORE_KEY, "unit", *names))
     }
+    scored = {family for family, *_ in scores}
+    lacking = [family for family in needed if family not in scored]
+    if lacking:
+        raise InputError(f"{path.name} has no scores of {', '.join(lacking)}; it has {', '.join(sorted(scored)) or 'none'}")
+    return scores
 
 
 def read_samples(path: Path) -> Units:

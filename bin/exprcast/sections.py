@@ -10,10 +10,10 @@ from exprcast.figures import MOST_BARS, draw_curves, draw_distance, draw_reads
 from exprcast.page import Cell, Picture, Pictures, Section, Table, Terms, Text, number
 from exprcast.results import History, Predictions, Reads, Shares
 from exprcast.score_tables import Leak
+from exprcast.tables import name_some
 from exprcast.verdict import (
     LEAST_GENES,
     LEAST_MAPPED,
-    MOST_NAMED,
     SHARED,
     median_genes,
     outliers,
@@ -69,7 +69,7 @@ def run_section(families: Sequence[Predictions], leakage: Sequence[Leak]) -> Sec
     rows = [[name, *(fact(family) for family in families)] for name, fact in facts.items()]
     table = Table("One column a model family", ["", *(family.family for family in families)], rows, words=range(1, len(families) + 1))
     ids = sorted({row for family in families for row in family.rows})
-    listed = ", ".join(ids[:MOST_BARS]) + (f" and {len(ids) - MOST_BARS:,} more" if len(ids) > MOST_BARS else "")
+    listed = name_some(ids, MOST_BARS)
     return Section("run", "What ran on what", [table, Terms("Names of the samples", [(f"{len(ids):,} in all", listed)])])
 
 
@@ -172,10 +172,9 @@ def standing_out(reads: list[Reads], odd: dict[str, list[str]]) -> Text:
     if not odd:
         most = f"at least {100 * LEAST_MAPPED:.0f} % of the reads map and {LEAST_GENES * median_genes(reads):,.0f} genes (half of the median) are detected"
         return Text(f"RNA reads: nothing stands out; in every sample {most}.")
-    named = [f"{sample} ({'; '.join(why)})" for sample, why in list(odd.items())[:MOST_NAMED]]
-    more = f" and {len(odd) - MOST_NAMED:,} more" if len(odd) > MOST_NAMED else ""
+    named = name_some([f"{sample} ({'; '.join(why)})" for sample, why in odd.items()])
     stand = "stands" if len(odd) == 1 else "stand"
-    return Text(f"RNA reads: {len(odd):,} of {len(reads):,} samples {stand} out: {', '.join(named)}{more}.", "warn")
+    return Text(f"RNA reads: {len(odd):,} of {len(reads):,} samples {stand} out: {named}.", "warn")
 
 
 def reads_picture(reads: list[Reads], odd: dict[str, list[str]]) -> Picture:

@@ -156,6 +156,11 @@ def few(names: Iterable[str]) -> str:
     return ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
 
 
+def name_some(names: Sequence[str], most: int = 6) -> str:
+    """Return the first names of a list in a sentence, and how many follow."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
+
+
 def check_file_id(identifier: str, what: str) -> str:
     """Return an id that is safe as part of a file name and a shell word, or raise InputError."""
     if not FILE_ID.fullmatch(identifier):

@@ -14,6 +14,7 @@ from exprcast.page import Verdict, number
 from exprcast.results import Predictions, Reads
 from exprcast.score_tables import NO_TWINS, POOLED, Leak, Scores
 from exprcast.scoring import MODEL
+from exprcast.tables import name_some
 
 NO_BETTER = 0.001  # a squared error within this part of the training mean's is no other
 QUESTION = {
@@ -221,9 +222,7 @@ def collapse_warning(predictions: Predictions) -> list[str]:
     if not predictions.collapsed:
         return []
     total = len(predictions.folds) * len(predictions.seeds)
-    named = ", ".join(f"fold {fold} seed {seed}" for fold, seed in predictions.collapsed[:MOST_NAMED]) + (
-        ", …" if len(predictions.collapsed) > MOST_NAMED else ""
-    )
+    named = name_some([f"fold {fold} seed {seed}" for fold, seed in predictions.collapsed])
     return [f"COLLAPSED in {len(predictions.collapsed)} of {total} trainings ({named}): those predictions do not depend on the input."]
 
 
