@@ -88,7 +88,7 @@ def private_gb(pid: int, peak: list[float], done: threading.Event) -> None:
 
 def measure(folder: Path, script: str, *options: object, what: str = "", most_gb: float = 0) -> float:
     """Run a script of bin/, print its seconds and peaks, compare the private one with its bound, and return its seconds of CPU time."""
-    task, peak, done = folder / "task.json", [0.0], threading.Event()
+    task, peak, done = folder / f"{script}{what}.task.json", [0.0], threading.Event()
     command = list(map(str, [sys.executable, BIN / f"{script}.py", *options, "--task-out", task]))
     start = time.perf_counter()
     process = subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
