@@ -10,6 +10,7 @@ include { DATASET } from './modules/dataset'
 include { MODELS } from './modules/models'
 include { EVALUATION } from './modules/evaluation'
 include { BUNDLES } from './modules/bundles'
+include { SEQUENCE } from './modules/sequence'
 include { APPLICATION ; CHECKED_BUNDLES } from './modules/application'
 
 workflow {
@@ -19,18 +20,20 @@ workflow {
 
     samples = SAMPLES(options.inputs, options.simulation, seed)
     checked = CHECKED_BUNDLES(options.bundles)
-    reference = REFERENCE(samples.genes, samples.fasta, samples.chrom_sizes.mix(checked.chrom_sizes), options.tables + options.folds)
+    reference = REFERENCE(samples.genes, samples.fasta, samples.chrom_sizes.mix(checked.chrom_sizes), options.inputs + options.tables + options.folds + [computed: options.computed])
     expression = EXPRESSION(samples.reads, samples.transcript_fasta, reference.transcripts, samples.tables, samples.table, options.inputs + options.tables)
     accessibility = ACCESSIBILITY(samples.peaks, reference.chrom_sizes, options.tables)
     features = expression.matrices.mix(accessibility.bins, reference.features)
-    modelled = samples.table.filter { _file -> options.models.families } // --families none stops here
-    dataset = DATASET(options.bundles ? null : options.inputs.dataset, modelled, reference.tables, features, options.folds, options.tables, seed)
+    modelled = reference.tables.filter { _files -> options.models.families } // --families none stops here
+    dataset = DATASET(options.bundles ? null : options.inputs.dataset, samples.table, modelled, features, options.folds, reference.split, options.tables, seed)
     models = MODELS(dataset.h5, dataset.folds, options.models, seed)
     shown = [histories: models.histories, attributions: models.attributions, peak_stats: accessibility.stats, read_stats: expression.read_stats, expression_stats: expression.stats, cohort: samples.table]
     parameters = WRITE_PARAMETERS(channel.of(options.shown + [pipeline: [exprcast: workflow.manifest.version, nextflow: workflow.nextflow.version.toString()]]))
-    evaluation = EVALUATION(models.predictions, dataset.h5, dataset.leakage, dataset.nearest, shown, parameters.filter { !options.bundles }, options.models.ensemble, seed)
+    evaluation = EVALUATION(models.predictions, dataset.h5, dataset.leakage, dataset.nearest, shown, parameters.filter { !options.bundles && !options.networks }, options.models.ensemble, seed)
     bundles = BUNDLES(evaluation.matrices, models.trained_files, models.baselines, models.costs, dataset.h5, evaluation.summary)
     application = APPLICATION(options.bundles, checked.chrom_sizes, options.inputs.dataset, samples.table, accessibility.bins, expression.matrices, accessibility.stats, options.models, parameters.filter { options.bundles }, seed)
+
+    sequence = SEQUENCE(options.networks, options.inputs, reference.genome, reference.features, options.models.device)
 
     workflow.onComplete = {
         println(closingLines(options))
@@ -40,8 +43,9 @@ workflow {
     dataset = dataset.assembled.mix(application.dataset)
     models = bundles.files
     checkpoints = models.files
-    predictions = evaluation.matrices.mix(evaluation.cells, application.predictions)
+    predictions = evaluation.matrices.mix(evaluation.cells, application.predictions, sequence.predictions)
     attributions = models.attributions
+    tracks = sequence.tracks
     reference = reference.files
     kallisto = expression.kallisto
     truth = samples.truth.flatten()
@@ -68,6 +72,9 @@ output {
     }
     attributions {
         path 'attributions'
+    }
+    tracks {
+        path '.'
     }
     reference {
         path 'reference'

@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from exprcast.assembly import SAMPLE_COLUMNS, read_gene_matrix, read_samples, write_bins
+from exprcast.assembly import SAMPLE_COLUMNS, no_samples, read_gene_matrix, read_samples, write_bins
 from exprcast.cli import InputError, log, run, write_task
 from exprcast.dataset import ENTRIES, HOLD_OUT, create_dataset, write_array
 from exprcast.fold_table import read_fold_table, table_folds
@@ -20,8 +20,9 @@ from exprcast.folds import (
     make_folds,
     promises,
 )
-from exprcast.tables import Matrix, read_chrom_sizes, read_lines, read_table, refuse_duplicates, write_table
+from exprcast.tables import Matrix, few, read_chrom_sizes, read_lines, read_table, refuse_duplicates, write_table
 
+LINEAR_UNITS = ("tpm", "rpkm", "cpm")  # of which a median makes a label
 GENE_COLUMNS = ("id", "symbol", "chrom", "strand", "biotype")
 Table = Matrix | dict[str, str] | list[Path]  # numbers by gene, a text a gene, or files that are read as they are written
 BASE_CODES = np.full(256, 4, np.uint8)  # N, and whatever is not A, C, G or T
@@ -31,9 +32,16 @@ BASE_CODES[np.frombuffer(b"ACGTacgt", np.uint8)] = [0, 1, 2, 3] * 2
 def assemble_dataset(options: argparse.Namespace) -> None:
     """Read every table, keep the genes that have a value, and write the file."""
     sizes = read_chrom_sizes(options.chrom_sizes)
-    samples = read_samples(options.samples)
+    samples = read_samples(options.samples) if options.samples else no_samples()
     genes = read_genes(options.genes, sizes)
-    tables = read_tables(options.table)
+    tables = with_median_label(read_tables(options.table))
+    if not samples["id"] and (options.hold_out != "genes" or "labels/value" not in tables):
+        lacking = (
+            "labels: give --labels, or a table of promoters that has them"
+            if options.hold_out == "genes"
+            else "samples to hold out: give --hold_out genes"
+        )
+        raise InputError(f"a dataset of genes alone has no {lacking}")
     kept = genes_with_values(genes, tables, options.lost_ids_out)
     roles = split(options, samples, kept, tables.get("genes/paralog_group"))
     with create_dataset(
@@ -104,30 +112,73 @@ def read_groups(paths: list[Path]) -> dict[str, str]:
     return {row["gene"]: row["group"] for _, row in read_table(paths[0], ("gene", "group"))}
 
 
+def with_median_label(tables: dict[str, Table]) -> dict[str, Table]:
+    """Return the tables with a label for each gene: where none was given, the median over samples of log10(expression + 0.1)."""
+    expression = tables.get("expression/gene")
+    unit = expression.attributes.get("unit", "tpm") if expression else ""
+    if "labels/value" in tables or unit not in LINEAR_UNITS:
+        return tables
+    known = ~np.isnan(expression.values).all(axis=1)
+    median = np.full((len(expression.rows), 1), np.nan)
+    median[known, 0] = np.nanmedian(np.log10(expression.values[known] + 0.1), axis=1)
+    return tables | {"labels/value": Matrix({"unit": f"log10_{unit}"}, "gene", expression.rows, ["median"], median)}
+
+
 def genes_with_values(genes: dict[str, list[str]], tables: dict[str, Table], lost_out: Path | None) -> dict[str, list[str]]:
-    """Keep the genes that every matrix of genes has a row for; the others are listed, never filled with zero."""
-    matrices = [table for table in tables.values() if isinstance(table, Matrix)]
-    known = [set(matrix.rows) for matrix in matrices]
-    keep = [all(gene in rows for rows in known) for gene in genes["id"]]
+    """Keep the genes that the expression table has a row for, or where there is none, those with a label; the others are listed, never filled with zero.
+
+    Other tables decide nothing: what they lack is NaN.
+    """
+    what, known = deciding(tables)
+    keep = [not what or gene in known for gene in genes["id"]]
     lost = [gene for gene, kept in zip(genes["id"], keep, strict=True) if not kept]
+    orphans = sorted(known - set(genes["id"]))
     if lost_out is not None:
-        orphans = sorted(set().union(*known) - set(genes["id"])) if known else []
-        rows = [(gene, "no value in the expression table") for gene in lost] + [(gene, "not in the gene table") for gene in orphans]
+        rows = [(gene, f"no value in the {what}") for gene in lost] + [(gene, "not in the gene table") for gene in orphans]
         write_table(lost_out, ["id", "reason"], rows)
-    for matrix in matrices:
-        log.info(
-            f"kept {sum(keep):,} of {len(keep):,} genes of the gene table; the other table has {len(matrix.rows):,} ids, {sum(keep) / len(matrix.rows):.0%} of them used"
-        )
+    if what:
+        used = f"the {what} has {len(known):,} ids, {sum(keep) / max(len(known), 1):.0%} of them used"
+        log.info(f"kept {sum(keep):,} of {len(keep):,} genes of the gene table; {used}")
     if sum(keep) < 3:
-        example = next((matrix.rows[0] for matrix in matrices), "nothing")
-        raise InputError(
-            f"{sum(keep)} of {len(keep)} genes of the gene table have a value: it has {genes['id'][0]} …, the expression table {example} …; are these the same kind of id?"
-        )
-    return {column: [value for value, kept in zip(values, keep, strict=True) if kept] for column, values in genes.items()}
+        both = f"it has {genes['id'][0]} …, the {what} {next(iter(sorted(known)), 'nothing')} …; are these the same kind of id?"
+        raise InputError(f"{sum(keep)} of {len(keep)} genes of the gene table have a value: {both}")
+    kept = {column: [value for value, keeps in zip(values, keep, strict=True) if keeps] for column, values in genes.items()}
+    tell_of_others(tables, kept["id"])
+    return kept
+
+
+def deciding(tables: dict[str, Table]) -> tuple[str, set[str]]:
+    """Return the table that decides which genes there are, and the genes that it has: expression, else labels, else none."""
+    if "expression/gene" in tables:
+        return "expression table", set(tables["expression/gene"].rows)
+    if "labels/value" not in tables:
+        return "", set()
+    labels = tables["labels/value"]
+    return "table of labels", {gene for gene, known in zip(labels.rows, ~np.isnan(labels.values).all(axis=1), strict=True) if known}
+
+
+def tell_of_others(tables: dict[str, Table], genes: list[str]) -> None:
+    """Log how many of the genes each table of features and of labels has."""
+    for key in ("promoters/halflife", "labels/value"):
+        if key in tables:
+            rows = set(tables[key].rows)
+            found = sum(gene in rows for gene in genes)
+            if not found:
+                raise InputError(
+                    f"{key}: none of the {len(genes):,} genes ({few(genes)}) is in the table, which has {few(tables[key].rows)}; are these the same kind of id?"
+                )
+            log.info(f"{key}: {found:,} of {len(genes):,} genes have values; {len(rows) - found:,} other ids are left out")
+
+
+def values_of(matrix: Matrix, genes: list[str]) -> np.ndarray:
+    """Return (genes, columns) values of a table, NaN for a gene that it lacks."""
+    row = {gene: i for i, gene in enumerate(matrix.rows)}
+    found = np.array([row.get(gene, -1) for gene in genes])
+    return np.where((found >= 0)[:, None], matrix.values[found], np.nan)
 
 
 def write_tss(file: h5py.File, path: Path, genes: list[str]) -> None:
-    """Write the TSS rows of the kept genes, by gene, the default TSS of each first."""
+    """Write the TSS rows of the kept genes, by gene, the default TSS of each first; nothing where no gene's place is known."""
     index = {gene: i for i, gene in enumerate(genes)}
     rows = [
         (index[row["gene"]], int(row["position"]), row["source"])
@@ -136,6 +187,9 @@ def write_tss(file: h5py.File, path: Path, genes: list[str]) -> None:
     ]
     rows.sort(key=lambda row: row[0])
     lacking = len(genes) - len({row[0] for row in rows})
+    if not rows:
+        log.info(f"{path.name}: no start site is known")
+        return
     if lacking:
         raise InputError(f"{path.name}: {lacking} genes have no TSS")
     for column, values in zip(("gene", "position", "source"), zip(*rows, strict=True), strict=True):
@@ -167,34 +221,33 @@ def write_expression(file: h5py.File, key: str, matrix: Matrix, samples: list[st
 
 
 def write_features(file: h5py.File, key: str, matrix: Matrix, samples: list[str], genes: list[str], options: argparse.Namespace) -> None:
-    """Write (genes, features) values with the features' names."""
-    row = {gene: i for i, gene in enumerate(matrix.rows)}
-    write_array(file, key, matrix.values[[row[gene] for gene in genes]], name=matrix.columns)
+    """Write (genes, features) values with the features' names and scale."""
+    write_array(file, key, values_of(matrix, genes), name=matrix.columns, scale=matrix.attributes["scale"])
 
 
 def write_sequences(
     file: h5py.File, key: str, paths: list[Path], samples: list[str], genes: list[str], options: argparse.Namespace
 ) -> None:
-    """Write (genes, bases) codes of a FASTA with a sequence a gene, row by row, and where the start site is."""
+    """Write (genes, bases) codes of a FASTA with a sequence a gene, row by row, and where the start site is: `tss=` in the headers."""
     row = {gene: i for i, gene in enumerate(genes)}
-    missing, array = set(genes), None
+    missing, array, upstream_bp = set(genes), None, 0
     lines = (line for _, line in read_lines(paths[0]))
     for header, sequence in zip(lines, lines, strict=True):
         gene = header[1:].split(maxsplit=1)[0]
         if array is None:
+            upstream_bp = int(header.rpartition(" tss=")[2])
             array = file.create_dataset(key, (len(genes), len(sequence)), "u1", chunks=(1, len(sequence)), compression="gzip")
         if gene in row:
             array[row[gene]] = BASE_CODES[np.frombuffer(sequence.encode(), np.uint8)]
             missing.discard(gene)
     if missing:
         raise InputError(f"{paths[0].name}: no promoter of {len(missing)} genes ({', '.join(sorted(missing)[:3])} …)")
-    array.attrs.update(upstream_bp=options.upstream_bp, downstream_bp=array.shape[1] - options.upstream_bp)
+    array.attrs.update(upstream_bp=upstream_bp, downstream_bp=array.shape[1] - upstream_bp)
 
 
 def write_labels(file: h5py.File, key: str, matrix: Matrix, samples: list[str], genes: list[str], options: argparse.Namespace) -> None:
     """Write (labels, genes) values, one column of the table a label."""
-    row = {gene: i for i, gene in enumerate(matrix.rows)}
-    write_array(file, key, matrix.values[[row[gene] for gene in genes]].T, unit=matrix.attributes.get("unit", "zscore"))
+    write_array(file, key, values_of(matrix, genes).T, unit=matrix.attributes["unit"])
     write_array(file, "labels/name", matrix.columns)
 
 
@@ -232,7 +285,7 @@ WRITERS: dict[str | None, Callable[..., None]] = {
 def parse_args() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--samples", type=Path, required=True, help=f"TSV: {', '.join(SAMPLE_COLUMNS)}")
+    parser.add_argument("--samples", type=Path, help=f"TSV: {', '.join(SAMPLE_COLUMNS)}; without it the dataset has genes and labels only")
     parser.add_argument("--chrom-sizes", type=Path, required=True, help="chromosome<TAB>bp")
     parser.add_argument("--genes", type=Path, required=True, help=f"TSV: {', '.join(GENE_COLUMNS)}")
     parser.add_argument("--tss", type=Path, required=True, help="TSV: gene, position (0-based), source")
@@ -265,7 +318,6 @@ def parse_args() -> argparse.ArgumentParser:
         default=0.5,
         help="share of the cohort's median number of detected genes below which a sample is refused",
     )
-    parser.add_argument("--upstream-bp", type=int, default=0, help="bases of promoters/sequence before the start site")
     parser.add_argument("--assembly", default="unknown", help="name of the genome assembly")
     parser.add_argument("--annotation", default="unknown", help="name of the annotation")
     parser.add_argument("--sources", default="{}", help="JSON: accession or name and checksum of every input")

@@ -5,26 +5,13 @@ import argparse
 import gzip
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pysam
 
 from exprcast.cli import InputError, Progress, log, run, whole_file, write_task
 from exprcast.genome import open_genome
 from exprcast.tables import chrom_aliases, few, read_table, refuse_duplicates
-
-# Bases in upper case; whatever is not A, C, G or T becomes N.
-UPPER = bytes(ord(chr(code).upper()) if chr(code) in "ACGTacgt" else ord("N") for code in range(256))
-COMPLEMENT = UPPER.translate(bytes.maketrans(b"ACGT", b"TGCA"))
-
-
-class Tss(NamedTuple):
-    """A gene's default start site; `chrom` is the genome's name."""
-
-    gene: str
-    chrom: str
-    strand: str
-    position: int  # 0-based
+from exprcast.windows import Site, along, bounds, fetch
 
 
 def extract_promoters(genome: Path, genes: Path, tss: Path, upstream_bp: int, downstream_bp: int, out: Path) -> None:
@@ -41,7 +28,7 @@ def extract_promoters(genome: Path, genes: Path, tss: Path, upstream_bp: int, do
         log.warning(f"warning: {empty:,} of {len(sites):,} promoters are N throughout; is {genome.name} masked, or cut out of a genome?")
 
 
-def read_sites(genes: Path, tss: Path, sizes: dict[str, int], genome: Path) -> list[Tss]:
+def read_sites(genes: Path, tss: Path, sizes: dict[str, int], genome: Path) -> list[Site]:
     """Return each gene's default start site, in the order of the gene table; each lies on the genome."""
     aliases = chrom_aliases(sizes)
     positions: dict[str, tuple[int, str]] = {}
@@ -61,14 +48,14 @@ def read_sites(genes: Path, tss: Path, sizes: dict[str, int], genome: Path) -> l
         if not text.isdecimal() or int(text) >= sizes[chrom]:
             outside = f"'{text[:40]}' of gene {gene} is no position on {chrom}, which has {sizes[chrom]} bp in {genome.name}"
             raise InputError(f"{tss.name} line {line}: {outside}; is this another assembly?")
-        sites.append(Tss(gene, chrom, row["strand"], int(text)))
+        sites.append(Site(gene, chrom, row["strand"], int(text)))
     if not sites:
         raise InputError(f"{genes.name}: a header but no genes")
-    refuse_duplicates((site.gene for site in sites), f"{genes.name}: gene")
+    refuse_duplicates((site.name for site in sites), f"{genes.name}: gene")
     return sites
 
 
-def write_promoters(out: Path, sites: list[Tss], fasta: pysam.FastaFile, upstream_bp: int, downstream_bp: int) -> list[int]:
+def write_promoters(out: Path, sites: list[Site], fasta: pysam.FastaFile, upstream_bp: int, downstream_bp: int) -> list[int]:
     """Write a FASTA of promoters, gzip without a date; return how many of each one's bases are N."""
     unknown = []
     progress = Progress(len(sites), "promoters")
@@ -81,19 +68,12 @@ def write_promoters(out: Path, sites: list[Tss], fasta: pysam.FastaFile, upstrea
     return unknown
 
 
-def promoters(sites: list[Tss], fasta: pysam.FastaFile, upstream_bp: int, downstream_bp: int) -> Iterator[tuple[str, bytes]]:
+def promoters(sites: list[Site], fasta: pysam.FastaFile, upstream_bp: int, downstream_bp: int) -> Iterator[tuple[str, bytes]]:
     """Yield (header, bases) of each gene: the TSS is base `upstream_bp`, counted from 0, on both strands."""
-    for gene, chrom, strand, tss in sites:
-        plus = strand == "+"
-        start, end = (tss - upstream_bp, tss + downstream_bp) if plus else (tss - downstream_bp + 1, tss + upstream_bp + 1)
-        bases = window(fasta, chrom, start, end)
-        yield f"{gene} {chrom}:{start}-{end}({strand})", bases.translate(UPPER) if plus else bases.translate(COMPLEMENT)[::-1]
-
-
-def window(fasta: pysam.FastaFile, chrom: str, start: int, end: int) -> bytes:
-    """Return the bases from start to end of a chromosome, N where it overhangs."""
-    bases = fasta.fetch(chrom, max(start, 0), end).encode()
-    return b"N" * -min(start, 0) + bases + b"N" * (end - max(start, 0) - len(bases))
+    for site in sites:
+        start, end = bounds(site, upstream_bp, downstream_bp)
+        bases = along(fetch(fasta, site.chrom, start, end), site.strand)
+        yield f"{site.name} {site.chrom}:{start}-{end}({site.strand}) tss={upstream_bp}", bases
 
 
 def parse_args() -> argparse.ArgumentParser:

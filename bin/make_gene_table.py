@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Make the gene table: a GTF, TSV or BED of genes → genes.tsv, tss.tsv and transcripts.tsv, by position in the genome."""
+"""Make the gene table: a GTF, TSV or BED of genes, CAGE peaks on request → genes.tsv, tss.tsv and transcripts.tsv, by position in the genome."""
 
 import argparse
 import re
@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from exprcast.cage import Place, cage_sites
 from exprcast.cli import InputError, log, run, write_task
 from exprcast.gtf import LAST_RANK, NO_ANNOTATION, Annotation, Feature, is_count, judge_introns, read_gtf
 from exprcast.tables import chrom_aliases, few, read_chrom_sizes, read_lines, read_table, strip_version, write_table
@@ -19,6 +20,7 @@ TSV_COLUMNS = ("chrom", "strand", "tss")
 FORMS = "a GTF, a TSV whose header names id, chrom, strand and tss, or a BED of 6 or more columns"
 TRANSCRIPT_COLUMNS = ("transcript", "gene", "symbol", "biotype", "chrom", "strand", "tss", "length")
 UNKNOWN = "NA"
+CAGE = "cage"
 
 
 class Tss(NamedTuple):
@@ -32,10 +34,18 @@ class Tss(NamedTuple):
     line: int
     biotype: str = UNKNOWN
     rank: int = LAST_RANK
+    source: str = ""  # other than the file of genes
 
 
 def make_gene_table(
-    genes: Path, chrom_sizes: Path, genome: Path | None, assembly: str, tss_out: Path, transcripts_out: Path, out: Path
+    genes: Path,
+    chrom_sizes: Path,
+    genome: Path | None,
+    assembly: str,
+    tss_out: Path,
+    transcripts_out: Path,
+    out: Path,
+    cage: Path | None = None,
 ) -> None:
     """Write one row a gene, each gene's distinct start sites with the default one first, and one row a transcript of a GTF."""
     sizes = read_chrom_sizes(chrom_sizes)
@@ -45,10 +55,12 @@ def make_gene_table(
         judge_introns(genes, annotation, genome)
     rows = start_sites(annotation) if form == "gtf" else list(read_tsv(genes) if form == "tsv" else read_bed(genes))
     sites = gene_sites(rows, sizes, genes, form)
+    if cage is not None:
+        sites = with_cage(sites, cage, sizes)
     several, lacking = sum(len(each) > 1 for each in sites.values()), len({row.gene for row in rows}) - len(sites)
     dropped = f"{lacking:,} genes on sequences the genome lacks were dropped"
     log.info(f"{len(sites):,} genes with {sum(map(len, sites.values())):,} start sites; {several:,} have several; {dropped}")
-    positions = ((gene, site.position, genes.name) for gene in sites for site in sites[gene])
+    positions = ((gene, site.position, site.source or genes.name) for gene in sites for site in sites[gene])
     write_table(tss_out, ["gene", "position", "source"], positions)
     write_table(transcripts_out, TRANSCRIPT_COLUMNS, transcript_rows(annotation, list(sites), sizes))
     defaults = (sites[gene][0] for gene in sites)
@@ -68,8 +80,22 @@ def gene_sites(rows: list[Tss], sizes: dict[str, int], path: Path, form: str) ->
     left, moved = sum(map(len, placed.values())), sum(len(placed[gene]) < len(rows) for gene, rows in by_gene.items())
     if moved:
         log.info(f"kept {left:,} of {len(kept):,} rows: {moved:,} genes lie on several chromosomes or both strands")
-    sites = {gene: distinct_sites(rows) for gene, rows in placed.items()}
+    return by_position({gene: distinct_sites(rows) for gene, rows in placed.items()}, order)
+
+
+def by_position(sites: dict[str, list[Tss]], order: dict[str, int]) -> dict[str, list[Tss]]:
+    """Return genes by chromosome and default site; `order` numbers the chromosomes."""
     return dict(sorted(sites.items(), key=lambda item: (order[item[1][0].chrom], item[1][0].position, item[0])))
+
+
+def with_cage(sites: dict[str, list[Tss]], cage: Path, sizes: dict[str, int]) -> dict[str, list[Tss]]:
+    """Make a gene's CAGE start site, where it has one, its default; the others follow."""
+    defaults = {gene: Place(each[0].symbol, each[0].chrom, each[0].strand, each[0].position) for gene, each in sites.items()}
+    moved = {
+        gene: [sites[gene][0]._replace(position=position, source=CAGE), *(site for site in sites[gene] if site.position != position)]
+        for gene, position in cage_sites(cage, defaults, sizes).items()
+    }
+    return by_position(sites | moved, {name: number for number, name in enumerate(sizes)})
 
 
 def form_of(path: Path) -> str:
@@ -238,6 +264,7 @@ def parse_args() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--genes", type=Path, required=True, help=FORMS)
+    parser.add_argument("--cage", type=Path, help="BED of CAGE peaks: p1@symbol with thickStart and thickEnd, or one base a gene")
     parser.add_argument("--chrom-sizes", type=Path, required=True, help="chromosome<TAB>bp; its order sorts the genes")
     parser.add_argument("--genome", type=Path, help="FASTA of index_genome.py: says whether the introns of a GTF fit it")
     parser.add_argument("--assembly", default="unknown", help="hg38, GRCh38, mm10 …: must agree with a GTF's header (default: %(default)s)")
@@ -250,7 +277,7 @@ def parse_args() -> argparse.ArgumentParser:
 def main(options: argparse.Namespace) -> None:
     """Make the tables, then say with what."""
     inputs = (options.genes, options.chrom_sizes, options.genome, options.assembly)
-    make_gene_table(*inputs, options.tss_out, options.transcripts_out, options.out)
+    make_gene_table(*inputs, options.tss_out, options.transcripts_out, options.out, options.cage)
     write_task(options.task_out, "numpy", "pysam")
 
 

@@ -82,6 +82,8 @@ def data_sections(options: argparse.Namespace, dataset: Dataset | None) -> list[
     reads, peaks = read_reads(options.read_stats), read_rows(options.peak_stats, list(PEAK_COLUMNS))
     expression = read_rows(options.expression_stats, list(EXPRESSION_COLUMNS))
     quality = quality_section(reads, peaks, expression)
+    if dataset and not dataset.samples:
+        return []  # models of genes alone
     if dataset:
         return [cohort_section(cohort_of_dataset(dataset)), quality]
     if options.cohort:

@@ -57,7 +57,7 @@ def named(values) {
 
 // Return what is wrong beside --apply: no line or several.
 def wrongApplication(values, rules, sheet, bundles) {
-    def idle = rules.keySet().findAll { name -> onCommandLine(name) && !(name in chosenByUser()) && values[name] != false }
+    def idle = rules.keySet().findAll { name -> onCommandLine(name) && (!(name in chosenByUser()) || name in ['fasta', 'halflife']) && values[name] != false }
     def known = bundles.collect { bundle -> bundle.family }
     def unknown = named(values).findAll { family -> !(family in known) }
     def reads = sheet.samples.find { row -> row.reads_1 }
@@ -75,9 +75,39 @@ def wrongApplication(values, rules, sheet, bundles) {
     ].findAll() + settled(values, rules, bundles)
 }
 
+// Return what is predicted from sequence, of --sequences, --sites and --locus.
+def sequenceWays(values) {
+    ['sequences', 'sites', 'locus'].findAll { name -> values[name] }
+}
+
+// Return what is wrong where networks are applied to sequence: no line or several.
+def wrongSequences(values, rules, bundles) {
+    def ways = sequenceWays(values)
+    def known = sequenceWays(values) + ['weights', 'apply', 'variants', 'tss_index', 'track_step', 'track_label', 'fasta', 'halflife', 'device', 'outdir', 'help', 'version', 'seed', 'assembly']
+    def idle = rules.keySet().findAll { name -> onCommandLine(name) && !(name in known) && values[name] != false }
+    idle.collect { name -> "--${name}: has no effect beside --${ways ? ways[0] : 'weights'}" } + [
+        ways ? null : '--weights: nothing to predict; give --sequences, --sites or a --locus',
+        values.weights && values.apply ? '--weights, --apply: give only one of them' : null,
+        values.weights || values.apply ? null : "--${ways[0]}: networks are needed; give --apply with the folder models/ of a run of xpresso, or --weights",
+        values.apply && bundles && !('xpresso' in bundles*.family) ? "--${ways[0]}: no bundle in ${values.apply} reads sequence; there are ${bundles*.family.join(', ')}" : null,
+        values.sequences && values.sites ? '--sequences, --sites: give only one of them' : null,
+        (values.sites || values.locus) && !values.fasta ? "--${values.sites ? 'sites' : 'locus'}: --fasta, the genome, is needed" : null,
+        values.halflife && values.weights ? '--halflife: published weights take six features of which nobody knows the meaning; zeros are fed, leave it out' : null,
+    ].findAll()
+}
+
+// Return [kind, files, keys] of the networks that read sequence, or null.
+def sequenceNetworks(values, bundles) {
+    if (!sequenceWays(values)) {
+        return null
+    }
+    def own = bundles.findAll { bundle -> bundle.family == 'xpresso' }
+    values.weights ? ['weights', values.weights.tokenize(',').collect { part -> asFile(part.trim()) }, ''] : ['bundle', own*.path, own*.key]
+}
+
 // Return the parameters that mean something beside --apply.
 def chosenByUser() {
-    ['families', 'samples', 'dataset', 'expression', 'expression_unit', 'expression_columns', 'duplicate_genes', 'admit_misaligned', 'exclude', 'assembly', 'bin_bp', 'device', 'precision', 'seed', 'outdir', 'apply', 'help', 'version']
+    ['families', 'samples', 'dataset', 'expression', 'expression_unit', 'expression_columns', 'duplicate_genes', 'admit_misaligned', 'exclude', 'assembly', 'bin_bp', 'sequences', 'tss_index', 'sites', 'variants', 'locus', 'track_step', 'track_label', 'weights', 'fasta', 'halflife', 'device', 'precision', 'seed', 'outdir', 'apply', 'help', 'version']
 }
 
 // Return the values with all others as if nobody had given them: a profile or a file of parameters may hold what training needed.

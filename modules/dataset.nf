@@ -7,12 +7,12 @@ process ASSEMBLE_DATASET {
     label 'table'
 
     input:
-    path samples
+    path(samples, arity: '0..*') // none in a run of genes alone
     tuple path(genes), path(tss), path(chrom_sizes, stageAs: 'genome/*')
     tuple val(keys), path(files, arity: '1..*')
     tuple val(hold_out), val(folds), val(gene_folds), val(group_by), val(gene_groups), val(seed)
     path(fold_table, arity: '0..*', stageAs: 'folds/*')
-    tuple val(min_detected), val(assembly), val(upstream_bp)
+    tuple val(min_detected), val(assembly)
     val code
 
     output:
@@ -23,7 +23,7 @@ process ASSEMBLE_DATASET {
     script:
     """
     assemble_dataset.py \\
-        --samples ${samples} \\
+        ${samples ? "--samples ${samples}" : ''} \\
         --chrom-sizes ${chrom_sizes} \\
         --genes ${genes} \\
         --tss ${tss} \\
@@ -35,7 +35,6 @@ process ASSEMBLE_DATASET {
         --gene-groups ${gene_groups} ${fold_table.collect { path -> "--fold-table ${path}" }.join(' ')} \\
         --min-detected ${min_detected} \\
         --assembly ${assembly} \\
-        --upstream-bp ${upstream_bp} \\
         --seed ${seed} \\
         --code ${code} \\
         --task-out task.json \\
@@ -84,23 +83,25 @@ process CHECK_FOLDS {
 workflow DATASET {
     take:
     given     // a dataset made before, or null
-    samples   // the sample table
+    samples   // the sample table, or nothing
     reference // [genes.tsv, tss.tsv, chrom.sizes]
     tables    // [accessibility/bin, K562_1.bins.npz]: a key of the dataset and its file
     options   // {hold_out, folds, gene_folds, group_by, gene_groups, fold_table: a table or null}
-    checks    // {min_detected, assembly, upstream_bp}
+    split     // a table of folds that came with ready promoters, or nothing
+    checks    // {min_detected, assembly}
     seed
 
     main:
     sorted = tables.toSortedList { a, b -> a[0] <=> b[0] ?: a[1].name <=> b[1].name }.filter { rows -> rows } // one list of all
+    fold_tables = channel.fromList(options.fold_table ? [options.fold_table] : []).mix(split.filter { _file -> !options.fold_table }).toList()
     scheme = [options.hold_out, options.folds, options.gene_folds, options.group_by, options.gene_groups, seed]
     made = ASSEMBLE_DATASET(
-        samples,
+        samples.toList(),
         reference,
         sorted.map { rows -> rows.transpose() },
         scheme,
-        options.fold_table ? [options.fold_table] : [],
-        [checks.min_detected, checks.assembly, checks.upstream_bp],
+        fold_tables,
+        [checks.min_detected, checks.assembly],
         codeFingerprint(['assemble_dataset.py']),
     )
     h5 = made.h5.mix(channel.fromList(given ? [given] : [])).first() // the one, for many tasks

@@ -1,6 +1,6 @@
 // What the user gave, checked before any task starts: parameters against nextflow_schema.json, and the samplesheet.
 
-include { chooseBundles ; onlyApplied ; readBundles ; wrongApplication } from './applying'
+include { chooseBundles ; onlyApplied ; readBundles ; sequenceNetworks ; sequenceWays ; wrongApplication ; wrongSequences } from './applying'
 include { asFile ; onCommandLine ; readSamplesheet ; stopOn ; suggestion ; wrongPath } from './samplesheet'
 
 // Write the parameters of the run for the report.
@@ -32,14 +32,16 @@ def checkParameters(params) {
     def wrong = (rules - [help: rules.help]).collectEntries { name, rule -> [name, wrongValue(name, values[name], rule)] }
     def sheet = values.samples && !wrong.samples ? readSamplesheet(asFile(values.samples)) : [samples: [], problems: [], ignored: []]
     def applied = values.apply && !wrong.apply ? readBundles(asFile(values.apply)) : [bundles: [], problems: []]
-    def ways = values.apply ? applied.problems + wrongApplication(given, rules, sheet, applied.bundles) : withoutEffect(values, rules) + wrongFolds(values) + (wrong.samples ? [] : wrongSources(values, sheet)) + (wrong.families ? [] : unknownFamilies(values.families))
+    def ofSequence = sequenceWays(values) || values.weights
+    def beside = ofSequence ? wrongSequences(given, rules, applied.bundles) : wrongApplication(given, rules, sheet, applied.bundles)
+    def ways = values.apply || ofSequence ? applied.problems + beside : withoutEffect(values, rules) + wrongFolds(values) + (wrong.samples ? [] : wrongSources(values, sheet)) + (wrong.families ? [] : unknownFamilies(values.families))
     stopOn(unknownNames(params.keySet(), rules) + wrong.values().flatten() + ways + sheet.problems)
     notes(values, sheet).each { line -> log.warn(line) }
-    def bundles = chooseBundles(values, applied.bundles)
-    def opened = rules.collectEntries { name, rule -> [name, openFiles(values[name], rule.format)] } + [samples: sheet.samples, families: values.apply || values.families == 'none' ? [] : splitFamilies(values.families)]
+    def bundles = ofSequence ? [] : chooseBundles(values, applied.bundles)
+    def opened = rules.collectEntries { name, rule -> [name, openFiles(values[name], rule.format)] } + [samples: sheet.samples, families: values.apply || ofSequence || values.families == 'none' ? [] : splitFamilies(values.families)]
     def settled = opened + (bundles ? [bin_bp: bundles[0].bin_bp, assembly: bundles[0].assembly] : [:])
     def shown = (bundles ? values + [families: bundles*.family.join(',')] + bundles[0].subMap(['bin_bp', 'assembly']) : values).findAll { name, value -> value != null && !(name in ['outdir', 'help', 'version']) }
-    groups.collectEntries { key, group -> [key, settled.subMap(group.properties.keySet())] } + [shown: shown, bundles: bundles]
+    groups.collectEntries { key, group -> [key, settled.subMap(group.properties.keySet())] } + [shown: shown, bundles: bundles, networks: sequenceNetworks(values, applied.bundles), computed: [halflife: familiesThatRead(values.families, 'promoters/halflife') as boolean]]
 }
 
 // Return {group: {title, description, properties: {name: rule}}} of nextflow_schema.json.
@@ -94,7 +96,7 @@ def wrongValue(name, value, rule) {
     if ((least != null && value < least) || (most != null && value > most)) {
         return ["--${name} ${value}: from ${least} to ${most} is possible"]
     }
-    rule.format ==~ /file-path.*/ ? asFiles(value, rule.format).collect { path -> wrongPath(path) }.findAll().collect { problem -> "--${name}: ${problem}" } : []
+    rule.format ==~ /(file-)?path.*/ ? asFiles(value, rule.format).collect { path -> wrongPath(path) }.findAll().collect { problem -> "--${name}: ${problem}" } : []
 }
 
 // Return a line for each parameter of the command line that has no effect beside the others; a profile may hold what one run does not use.
@@ -105,27 +107,39 @@ def withoutEffect(values, rules) {
         counts.collect { name -> "--${name}: has no effect beside --fold_table, which has its own folds" }
 }
 
-// Return what cannot be held out: paralogs that nothing tells of, and two axes of one table.
+// Return what cannot be held out: samples by models of genes, paralogs that nothing tells of, and two axes of one table.
 def wrongFolds(values) {
     def untold = values.samples && !values.fasta && !values.paralogs
+    def genes = (values.samples || values.simulate) && values.hold_out != 'genes' ? familiesWith(values.families, '(?m)^EXAMPLES\\b.*= "genes"') : []
     [
+        genes ? "--hold_out ${values.hold_out}: --families ${genes.join(',')} has one example a gene; give --hold_out genes" : null,
         untold && values.hold_out != 'samples' && values.gene_groups =~ 'paralogs' ? "--gene_groups ${values.gene_groups}: which genes are paralogs is not known; give --paralogs, or --fasta, whose promoters are compared" : null,
         values.fold_table && values.hold_out == 'both' ? '--hold_out both: a --fold_table splits samples or genes; give --hold_out samples or --hold_out genes' : null,
     ].findAll()
 }
 
-// Return what is wrong with the way in: exactly one of samplesheet, dataset and simulation, and with a samplesheet all that it needs.
+// Return what is wrong with the way in: exactly one of files, ready promoters, dataset and simulation, and with files all that they need.
 def wrongSources(values, sheet) {
-    def files = ['samples', 'gtf', 'gene_table', 'fasta', 'chrom_sizes', 'transcript_fasta', 'expression']
-    def given = (files + ['dataset']).findAll { name -> values[name] } + (values.simulate == true ? ['simulate'] : [])
-    def ways = given.collect { name -> name in files ? 'samples' : name }.unique()
+    def files = ['samples', 'gtf', 'gene_table', 'cage', 'fasta', 'chrom_sizes', 'transcript_fasta', 'expression']
+    def given = (files + ['promoters', 'dataset']).findAll { name -> values[name] } + (values.simulate == true ? ['simulate'] : [])
+    def ways = given.collect { name -> name in files ? 'files' : name }.unique()
     if (!given) {
-        return ['nothing to work on: give --samples with --gtf and --fasta (and --transcript_fasta for reads, or --expression); or --dataset; or --simulate']
+        return ['nothing to work on: give --samples with --gtf and --fasta (and --transcript_fasta for reads, or --expression); or --promoters with --labels; or --dataset; or --simulate']
     }
     if (ways.size() > 1) {
-        return ["--${given.join(', --')}: give only one of files, --dataset and --simulate"]
+        return ["--${given.join(', --')}: give only one of files, --promoters, --dataset and --simulate"]
     }
-    ways == ['samples'] && !sheet.problems ? wrongFiles(values, sheet.samples) : []
+    (ways == ['files'] && !sheet.problems ? wrongFiles(values, sheet.samples) : []) + (ways[0] in ['files', 'promoters'] && !values.samples ? wrongGenesAlone(values) : [])
+}
+
+// Return what is wrong where there are genes and no samples.
+def wrongGenesAlone(values) {
+    def closed = familiesThatRead(values.families, 'accessibility/bin')
+    [
+        values.families != 'none' && values.hold_out != 'genes' ? "--hold_out ${values.hold_out}: there are no samples; give --hold_out genes" : null,
+        closed ? "--families ${closed.join(',')}: reads open chromatin, and there are no samples; choose a family that reads promoters" : null,
+        values.labels && values.gtf && !values.fasta ? '--fasta is needed: models of genes alone read promoters' : null,
+    ].findAll()
 }
 
 // Return what a user should know of a samplesheet that is not wrong.
@@ -144,14 +158,14 @@ def wrongFiles(values, samples) {
     def silent = samples.find { row -> !row.reads_1 }
     def closed = samples.find { row -> !row.peaks }
     [
-        samples ? null : 'files without a samplesheet: give --samples, too',
+        samples || (values.labels && !values.expression) ? null : 'files without a samplesheet: give --samples, too',
         oneOf(values, ['gtf', 'gene_table'], 'where genes lie'),
         oneOf(values, ['fasta', 'chrom_sizes'], 'how long chromosomes are'),
         reads && !values.transcript_fasta ? "--transcript_fasta is needed: sample ${reads[0].sample} has reads; give the cDNA (and ncRNA) FASTA of the annotation" : null,
         values.transcript_fasta && samples && !reads ? '--transcript_fasta is for reads, and no sample has reads_1' : null,
         silent && !values.expression ? "sample ${silent.sample} has no reads_1: give --expression, a table that has it" : null,
         reads && values.expression && values.expression_unit != 'tpm' ? "--expression_unit ${values.expression_unit}: reads give TPM, so the tables beside them must be TPM, too" : null,
-        closed && values.families != 'none' ? "sample ${closed.sample} has no peaks, and --families ${values.families} reads open chromatin; --families none stops at the tables" : null,
+        closed && familiesThatRead(values.families, 'accessibility/bin') ? "sample ${closed.sample} has no peaks, and --families ${values.families} reads open chromatin; --families none stops at the tables" : null,
     ].findAll()
 }
 
@@ -165,7 +179,20 @@ def oneOf(values, names, what) {
 def knownFamilies() {
     file("${projectDir}/bin/exprcast/families/[a-z]*.py").toSorted { path -> path.baseName }.collectEntries { path ->
         def block = path.getText('UTF-8').find(/(?ms)^PRESETS = \{.*?^(?=[^\s}]|\z)/)
-        [path.baseName, block.findAll(/"(\w+)": *\{/) { _all, preset -> preset }]
+        [path.baseName, block.findAll(/"(\w+)": *(?:\w+ *\| *)?\{/) { _all, preset -> preset }]
+    }
+}
+
+// Return the chosen families whose file names an entry of the dataset.
+def familiesThatRead(families, entry) {
+    familiesWith(families, "\"${entry}\"")
+}
+
+// Return the chosen families whose file holds a regular expression.
+def familiesWith(families, expression) {
+    (families ?: '').tokenize(',').collect { family -> family.tokenize(':')[0] }.findAll { family ->
+        def source = asFile("${projectDir}/bin/exprcast/families/${family}.py")
+        source.exists() && source.getText('UTF-8') =~ expression
     }
 }
 
@@ -190,13 +217,19 @@ def splitFamilies(families) {
 
 // Return the paths that a value names.
 def asFiles(value, format) {
-    format == 'file-path-list' ? value.tokenize(',').collect { part -> asFile(part.trim()) } : [asFile(value)]
+    format == 'path' ? readyFiles(asFile(value)) : (format == 'file-path-list' ? value.tokenize(',').collect { part -> asFile(part.trim()) } : [asFile(value)])
 }
 
-// Return a value with its paths opened: a path, or a sorted list of them; other values as they are.
+// Return a table of promoters; or Xpresso's three files, of which the folder or any one is named.
+def readyFiles(path) {
+    def folder = path.isDirectory() ? path : path.parent
+    path.isDirectory() || path.name ==~ /(train|valid|test)\.h5/ ? ['train', 'valid', 'test'].collect { part -> folder.resolve("${part}.h5") } : [path]
+}
+
+// Return a value with its paths opened: a path, or a sorted list where there may be several; other values as they are.
 def openFiles(value, format) {
-    def paths = value != null && format ==~ /file-path.*/ ? asFiles(value, format) : []
-    format == 'file-path-list' ? paths.toSorted { path -> path.toString() } : (paths ? paths[0] : value)
+    def paths = value != null && format ==~ /(file-)?path.*/ ? asFiles(value, format) : []
+    format in ['path', 'file-path-list'] ? paths.toSorted { path -> path.toString() } : (paths ? paths[0] : value)
 }
 
 // Return all parameters by group, ready to print.
@@ -226,7 +259,7 @@ def helpOn(given, rules) {
     if (!rule) {
         error("--help ${given}: there is no such parameter${suggestion(name, rules.keySet(), '')}; --help lists all")
     }
-    def kinds = ['file-path': 'a file', 'file-path-list': 'files, separated by commas', 'directory-path': 'a folder']
+    def kinds = ['path': 'a file or a folder', 'file-path': 'a file', 'file-path-list': 'files, separated by commas', 'directory-path': 'a folder']
     def nouns = [boolean: 'true or false', integer: 'a whole number', number: 'a number', string: 'text']
     def facts = [
         value: rule['enum'] ? possibleValues(rule) : [kinds[rule.format] ?: nouns[rule.type], possibleValues(rule)].findAll().join(', '),
@@ -247,7 +280,7 @@ def closingLines(options) {
 def madeLines(options) {
     def folder = asFile(options.run.outdir).toAbsolutePath()
     def tables = [report: 'report.html', tables: 'tables/']
-    def all = options.models.families || options.bundles ? [report: 'report.html', scores: 'scores.tsv', predictions: 'predictions/', tables: 'tables/'] : tables
+    def all = options.networks ? [predictions: 'predictions/', tracks: 'tracks/'] : options.models.families || options.bundles ? [report: 'report.html', scores: 'scores.tsv', predictions: 'predictions/', tables: 'tables/'] : tables
     def tasks = "${workflow.stats.succeedCount} tasks run, ${workflow.stats.cachedCount} taken from an earlier run"
     (["", "Done in ${workflow.duration}: ${tasks}."] + all.findAll { _what, name -> folder.resolve(name).exists() }.collect { what, name -> "  ${what.padRight(12)} ${folder}/${name}" }).join('\n')
 }

@@ -60,15 +60,15 @@ def test_promoters_are_codes_by_gene(tmp_path):
     fasta = tmp_path / "promoters.fa"
     fasta.write_text(
         "".join(
-            f">{gene} chr1:0-6(+)\n{bases}\n"
+            f">{gene} chr1:0-6(+) tss=4\n{bases}\n"
             for gene, bases in zip(reversed([*GENES, "other"]), ("AAAAAA", "ACGTNA", "CCCCCC", "NNNNNN", "GGTTAC"), strict=True)
         )
     )
-    dataset = assemble(tmp_path, "--table", "promoters/sequence", fasta, "--upstream-bp", 4)
+    dataset = assemble(tmp_path, "--table", "promoters/sequence", fasta)
     codes = dataset.file["promoters/sequence"]
     assert codes[:].tolist() == [[2, 2, 3, 3, 0, 1], [4] * 6, [1] * 6, [0, 1, 2, 3, 4, 0]]
     assert codes.attrs["upstream_bp"] == 4 and codes.attrs["downstream_bp"] == 2
-    fasta.write_text(f">{GENES[0]} chr1:0-6(+)\nACGTAC\n")
+    fasta.write_text(f">{GENES[0]} chr1:0-6(+) tss=4\nACGTAC\n")
     with pytest.raises(InputError, match="promoters.fa: no promoter of 3 genes"):
         assemble(tmp_path, "--table", "promoters/sequence", fasta)
 
@@ -218,6 +218,70 @@ def test_a_table_of_folds_is_taken(tmp_path):
     dataset = assemble(tmp_path, "--fold-table", tmp_path / "mine.csv", "--group-by", "donor")
     assert dataset.sample_role.tolist() == [[0, 0, 1, 2, 3], [2, 0, 0, 1, 3]] and not dataset.gene_role.any()
     assert scheme_of(dataset) == ("samples; samples by the table mine.csv", "samples:donor,samples:peaks,samples:expression")
+
+
+def write_values(path, values, **attributes):
+    """Write {gene: values} as a table with its attributes."""
+    columns = [f"c{number}" for number in range(len(next(iter(values.values()))))]
+    write_matrix(path, Matrix(attributes, "gene", list(values), columns, np.array(list(values.values()), dtype=float)))
+    return path
+
+
+def test_features_and_labels_lose_no_gene_that_was_measured(tmp_path):
+    """Expression decides which genes there are; what another table lacks is missing, not 0."""
+    write_inputs(tmp_path)
+    halflife = write_values(tmp_path / "h.tsv", {GENES[3]: [1, 2], "other": [3, 4]}, scale="measured")
+    labels = write_values(tmp_path / "l.tsv", {GENES[1]: [5], GENES[0]: [np.nan]}, unit="zscore")
+    dataset = assemble(tmp_path, "--table", "promoters/halflife", halflife, "--table", "labels/value", labels)
+    assert dataset.genes == GENES
+    assert np.array_equal(dataset.array("promoters/halflife"), [[np.nan] * 2] * 3 + [[1, 2]], equal_nan=True)
+    assert np.array_equal(dataset.array("labels/value"), [[np.nan, 5, np.nan, np.nan]], equal_nan=True)
+    assert dataset.file["promoters/halflife"].attrs["scale"] == "measured" and dataset.unit("labels/value") == "zscore"
+    with pytest.raises(InputError, match="labels/value: none of the 4 genes .* is in the table, which has x; are these the same kind"):
+        assemble(tmp_path, "--table", "labels/value", write_values(tmp_path / "l.tsv", {"x": [1]}, unit="zscore"))
+
+
+def test_without_labels_the_median_over_samples_is_one(tmp_path):
+    dataset = assemble(write_inputs(tmp_path))
+    values = dataset.array("expression/gene").astype(float)
+    assert dataset.text("labels/name") == ["median"] and dataset.unit("labels/value") == "log10_tpm"
+    np.testing.assert_allclose(dataset.array("labels/value")[0], np.nanmedian(np.log10(values + 0.1), axis=0), rtol=1e-6)
+
+
+def assemble_genes(folder, *words):
+    """Assemble without samples."""
+    run_script(
+        "assemble_dataset",
+        *("--chrom-sizes", folder / "chrom.sizes", "--genes", folder / "genes.tsv", "--tss", folder / "tss.tsv"),
+        *("--folds", 0, "--lost-ids-out", folder / "lost.tsv", *words, "--out", folder / "dataset.h5"),
+    )
+    return Dataset(folder / "dataset.h5")
+
+
+def test_a_dataset_may_hold_genes_and_labels_alone(tmp_path):
+    genes = [*GENES, "ENSG00000000005"]
+    write_inputs(tmp_path, genes=genes)
+    values = {gene: [place] for place, gene in enumerate(genes[1:])} | {genes[0]: [np.nan]}
+    labels = write_values(tmp_path / "l.tsv", values, unit="log10_rpkm")
+    words = ("--table", "labels/value", labels, "--hold-out", "genes", "--gene-groups", "random")
+    dataset = assemble_genes(tmp_path, *words)
+    assert dataset.samples == [] and dataset.genes == genes[1:], "a gene without any label has no part in it"
+    assert dataset.sample_role.shape == (4, 0) and dataset.gene_role.shape == (4, 4)
+    assert f"{genes[0]}\tno value in the table of labels" in (tmp_path / "lost.tsv").read_text()
+    (tmp_path / "tss.tsv").write_text("gene\tposition\tsource\n")
+    assert not assemble_genes(tmp_path, *words).has("tss/position"), "nobody said where genes lie"
+
+
+@pytest.mark.parametrize(
+    "hold_out, message",
+    [
+        ("genes", "a dataset of genes alone has no labels: give --labels"),
+        ("both", "a dataset of genes alone has no samples to hold out: give --hold_out genes"),
+    ],
+)
+def test_genes_alone_need_labels_and_are_what_is_held_out(tmp_path, hold_out, message):
+    with pytest.raises(InputError, match=message):
+        assemble_genes(write_inputs(tmp_path), "--hold-out", hold_out)
 
 
 def test_unknown_table_key(tmp_path):

@@ -60,6 +60,7 @@ def same_peaks(file):
 def same_promoters(file):
     codes = np.random.default_rng(0).integers(0, 4, (12, 30)).astype(np.uint8)
     codes[1] = codes[0]  # chr2 and chr1
+    del file["promoters/sequence"]
     file["promoters/sequence"] = codes
     file["promoters/sequence"].attrs.update(upstream_bp=10, downstream_bp=20)
 

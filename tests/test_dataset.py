@@ -16,7 +16,7 @@ def test_what_was_written_is_read(tmp_path):
     assert dataset.chrom_sizes["chr2"] == 400_000 and dataset.bin_bp == 200
     bins, signal = dataset.open_bins(2)
     assert len(bins) == len(signal) == 9 and (np.diff(bins) > 0).all()
-    assert not dataset.has("promoters/sequence")
+    assert not dataset.has("similarity/gene")
     assert dataset.promised == ["samples:replicate_group", "samples:donor", "samples:peaks", "samples:expression"]
 
 
@@ -41,6 +41,19 @@ def plant_pairs(file, gene, other):
     file["similarity/containment"] = np.ones(len(gene), np.float32)
 
 
+def lose_samples(file):
+    """Leave genes alone, as a dataset of labels has them."""
+    for group in ("samples", "expression", "accessibility"):
+        del file[group]
+    file["samples/id"] = np.array([], dtype=h5py.string_dtype())
+    replace("folds/sample_role", np.empty((len(file["folds/gene_role"]), 0), np.uint8))(file)
+
+
+def test_genes_alone_are_a_dataset_if_genes_are_held_out(tmp_path):
+    dataset = Dataset(edit(tiny_dataset(tmp_path / "d.h5", hold_out="genes"), lose_samples))
+    assert dataset.samples == [] and len(dataset.genes) == 12 and dataset.n_folds == 3
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
@@ -52,6 +65,10 @@ def plant_pairs(file, gene, other):
         (replace("expression/gene", np.zeros(8, np.float32)), "expression/gene has 1 axes, not 2"),
         (lambda file: file["expression/gene"].attrs.pop("unit"), "expression/gene lacks its attribute unit"),
         (lambda file: file["folds/sample_role"].attrs.pop("promised"), "folds/sample_role lacks its attribute promised"),
+        (lambda file: file["promoters/halflife"].attrs.pop("scale"), "promoters/halflife lacks its attribute scale"),
+        (lambda file: file["promoters/halflife"].attrs.update({"scale": "log"}), "promoters/halflife holds values that are not possible"),
+        (lambda file: file["labels/value"].attrs.update({"unit": "counts"}), "labels/value holds values that are not possible"),
+        (lose_samples, "folds/sample_role holds values that are not possible"),
         (lambda file: plant_pairs(file, [0, 3], [5, 3]), "similarity/gene holds values that are not possible"),
         (lambda file: plant_pairs(file, [0], [12]), "similarity/gene holds values that are not possible"),
         (lambda file: plant_pairs(file, [0, 1], [2]), "similarity/other has 1 pairs, other arrays have 2"),

@@ -55,7 +55,7 @@ def read_promoters(path: Path) -> dict[str, tuple[str, str]]:
     """Return {gene: (window, bases)}."""
     lines = gzip.decompress(path.read_bytes()).decode().splitlines()
     headers = [line.removeprefix(">").split(" ") for line in lines[::2]]
-    return {gene: (where, bases) for (gene, where), bases in zip(headers, lines[1::2], strict=True)}
+    return {gene: (where, bases) for (gene, where, _tss), bases in zip(headers, lines[1::2], strict=True)}
 
 
 def extracted(folder: Path, sites: list[tuple[str, str, str, int]], up: int, down: int, genome: str = GENOME) -> dict[str, tuple[str, str]]:

@@ -78,7 +78,7 @@ def test_nothing_is_found_where_nothing_is_shared(tmp_path, axis, others):
     assert {row.shared for row in rows if row.held_out} == (
         {"replicate_group", "donor", "biosample", "peaks", "expression", "twin"}
         if axis == "samples"
-        else {"chrom", "paralog_group", "expression"}
+        else {"chrom", "paralog_group", "expression", "promoter"}
     )
     assert all(row[3:] == (0, 0, 0, 0, "") for row in rows if not row.held_out), "an axis that is not held out is not looked at"
 
@@ -196,6 +196,7 @@ def test_same_promoters_and_expression_of_genes_are_found_by_name(tmp_path):
     codes[11] = codes[0]  # unused
 
     def sequence(file):
+        del file["promoters/sequence"]
         file["promoters/sequence"] = codes
         file["promoters/sequence"].attrs.update(upstream_bp=20, downstream_bp=20)
 

@@ -550,3 +550,99 @@ def test_the_same_bytes_each_time(tmp_path):
         make_gene_table(annotation, sizes, None, "hg38", *outputs(tmp_path))
         written.append([path.read_bytes() for path in outputs(tmp_path)])
     assert written[0] == written[1]
+
+
+TWO_GENES = HEADER + "ENSG00000000001.2\tA\tchr1\t+\t100\nENSG00000000001.2\tA\tchr1\t+\t140\nENSG00000000002.1\tB\tchr1\t-\t300\n"
+
+
+def with_cage(folder: Path, peaks: str, text: str = TWO_GENES) -> tuple[list[str], list[tuple[str, ...]], str]:
+    """Return the genes in their order, the rows of tss.tsv and the log."""
+    (folder / "cage.bed").write_text(peaks)
+    result = run_script(folder, text, "genes.txt", "--cage", folder / "cage.bed")
+    if result.returncode:
+        assert len(result.stderr.splitlines()) == 1 or result.stderr.splitlines()[-1].startswith("make_gene_table.py: error: ")
+        assert not (folder / "tss.tsv").exists()
+        return [], [], result.stderr.splitlines()[-1]
+    return [row[0] for row in rows_of(folder / "genes.tsv")], rows_of(folder / "tss.tsv"), result.stderr
+
+
+def peak(name: str, site: int, strand: str, score: object = 9, chrom: str = "chr1") -> str:
+    """Return a peak as FANTOM5 writes it, 30 bp around its representative base."""
+    return f"{chrom}\t{site - 10}\t{site + 20}\t{name}\t{score}\t{strand}\t{site}\t{site + 1}\t255,0,0\n"
+
+
+GTF_OF_A = [("ENSG00000000001", "100", "genes.txt"), ("ENSG00000000001", "140", "genes.txt")]
+GTF_OF_B = [("ENSG00000000002", "300", "genes.txt")]
+
+
+def test_a_cage_peak_is_the_default_site_and_the_others_follow(tmp_path):
+    genes, tss, log = with_cage(tmp_path, peak("p1@A", 320, "+") + peak("p2@B", 250, "-") + peak("p@chr1:1..9,-", 60, "-"))
+    assert tss == [*GTF_OF_B, ("ENSG00000000001", "320", "cage"), *GTF_OF_A]
+    assert genes == ["ENSG00000000002", "ENSG00000000001"]  # by default site
+    assert "cage.bed: 1 of 2 genes have a CAGE start site; 0 peaks name none of them, 0 lie on another" in log
+
+
+def test_a_peak_at_a_known_site_moves_it_to_the_front(tmp_path):
+    _, tss, _ = with_cage(tmp_path, peak("p1@A", 140, "+"))
+    assert tss == [("ENSG00000000001", "140", "cage"), GTF_OF_A[0], *GTF_OF_B]
+
+
+def test_both_strands_have_the_same_base_and_a_plain_bed_names_genes_by_id_or_symbol(tmp_path):
+    plain = "chr1\t110\t111\tENSG00000000001.7\t.\t+\n1\t290\t291\tB\t.\t-\n"
+    for peaks in (plain, peak("p1@A", 110, "+") + peak("p1@B", 290, "-"), peak("p1@A,p1@B", 110, "+") + peak("p3@A,p1@B", 290, "-")):
+        _, tss, _ = with_cage(tmp_path, peaks)
+        assert [row for row in tss if row[2] == "cage"] == [("ENSG00000000001", "110", "cage"), ("ENSG00000000002", "290", "cage")]
+
+
+def test_of_several_peaks_the_highest_score_counts_in_any_order(tmp_path):
+    lines = [peak("p1@A", 150, "+", 3), peak("p1@A", 90, "+", 12), peak("p1@A", 80, "+", 12.0), peak("p1@A", 70, "+", ".")]
+    for peaks in (lines, lines[::-1]):
+        assert with_cage(tmp_path, "".join(peaks))[1][0] == ("ENSG00000000001", "80", "cage")
+
+
+def test_peaks_elsewhere_are_counted_and_of_two_genes_with_one_symbol_the_nearer_one_is_meant(tmp_path):
+    text = TWO_GENES + "g3\tA\tchr1\t+\t900\ng4\tC\tchr2\t+\t50\n"
+    peaks = peak("p1@A", 800, "+") + peak("p1@B", 290, "+") + peak("p1@C", 40, "+", 9, "chrX") + peak("p1@D", 40, "+")
+    _, tss, log = with_cage(tmp_path, peaks, text)
+    assert [row for row in tss if row[2] == "cage"] == [("g3", "800", "cage")]
+    assert "cage.bed: 1 of 4 genes have a CAGE start site; 1 peaks name none of them, 2 lie on another chromosome or strand" in log
+
+
+CAGE_FAULTS = {
+    "": "cage.bed: no peak in the file; give FANTOM5's peaks, or a BED of one base a gene with its id or symbol in column 4",
+    "chr1\t1\t2\tA\t0\n": "cage.bed line 1: 5 columns, no strand in column 6",
+    peak("p1@Z", 40, "+"): "cage.bed: no peak belongs to a gene: peaks name Z (chr1 +); the genes are A (chr1 +), B (chr1 -)",
+    peak("p1@A", 40, "-"): "cage.bed: no peak belongs to a gene: peaks name A (chr1 -); the genes are A (chr1 +), B (chr1 -)",
+    peak("p2@A", 40, "+"): "cage.bed: no peak is named p1@gene, which is FANTOM5's name for a gene's strongest promoter",
+    peak("p1@A", 1000, "+"): "cage.bed line 1: position 1000 is outside chr1, which has 1000 bp; is this another assembly?",
+    peak("p1@A", 40, "."): "cage.bed line 1: strand '.' is neither + nor -",
+    "chr1\t10\t40\tA\t0\t+\n": "cage.bed line 1: start to end, 10 to 40, is 30 bp; a start site is one base, counted from 0",
+    "chr1\t10\t40\tA\t0\t+\t10\t40\n": "cage.bed line 1: thickStart to thickEnd, 10 to 40, is 30 bp",
+}
+
+
+@pytest.mark.parametrize(("peaks", "message"), CAGE_FAULTS.items(), ids=range(len(CAGE_FAULTS)))
+def test_a_fault_of_cage_peaks_is_one_line(tmp_path, peaks, message):
+    assert f"error: {message}" in with_cage(tmp_path, peaks)[2]
+
+
+def test_published_cage_sites_lie_near_start_sites_of_the_gtf(tmp_path):
+    """Xpresso's windows are 20,000 bp around CAGE's start site, their base 9,999, and around the GTF's where there was no peak."""
+    annotation = needs(DATA / "genome" / "derived_ensembl_GRCh38_chr21.gtf.gz")
+    with gzip.open(needs(DATA / "genome" / "Xpresso_hg38_promoters_cage_corrected.bed.gz"), "rt") as file:
+        windows = [line.split("\t") for line in file if line.startswith("chr21\t")]
+    centres = [(cells[3], int(cells[1]) + 9_999, cells[5].strip()) for cells in windows]
+    text = "".join(f"chr21\t{site}\t{site + 1}\t{gene}\t0\t{strand}\n" for gene, site, strand in centres)
+    (tmp_path / "cage.bed").write_text(text)
+    sizes = needs(DATA / "genome" / "GRCh38_EBV.chrom.sizes")
+    make_gene_table(annotation, sizes, None, "hg38", *outputs(tmp_path), tmp_path / "cage.bed")
+    sites: dict[str, list[tuple[int, str]]] = {}
+    for gene, position, source in rows_of(tmp_path / "tss.tsv"):
+        sites.setdefault(gene, []).append((int(position), source))
+    apart = []
+    for gene, site, _ in centres:
+        (first, source), *others = sites[gene]
+        assert (first, source) == (site, "cage")
+        apart.append(min((abs(position - site) for position, _ in others), default=0))
+    assert len(apart) == 211 and sum(bp <= 500 for bp in apart) == 206
+    assert sorted(apart)[105] == 9  # bp, the median

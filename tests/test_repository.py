@@ -16,12 +16,13 @@ SCRIPTS = sorted((ROOT / "bin").glob("*.py"))
 SOURCES = sorted((ROOT / "bin").rglob("*.py"))
 MODULES = sorted((ROOT / "modules").glob("*.nf"))
 BEFORE_THE_DATASET = {"simulate_cohort", "index_genome", "make_gene_table", "extract_promoters", "kallisto_index", "kallisto_quant"}
-BEFORE_THE_DATASET |= {"collect_abundances", "collect_expression", "bin_peaks", "group_paralogs"}
-BEFORE_ONLY = (
-    r"exprcast\.(cli|tables|intervals|coverage|genome|gtf|kallisto|paralogs|reads|strand|simulation\.\w+)"  # modules that no model needs
-)
+BEFORE_THE_DATASET |= {"collect_abundances", "collect_expression", "bin_peaks", "group_paralogs", "halflife_features"}
+BEFORE_THE_DATASET |= {"import_promoters", "import_halflife", "import_labels"}
+# Modules that no model needs.
+BEFORE_ONLY = r"exprcast\.(cage|cli|tables|intervals|coverage|genome|gtf|halflife|kallisto|paralogs|promoter_tables|reads|strand|windows|simulation\.\w+)"
 SHARED_OPTIONS = {"--code", "--task-out"}  # exprcast.cli.run adds them to every script
-PREDICTORS = {"--checkpoint", "--baselines"}  # PREDICT gives one of them, by name
+PREDICTORS = {"predict": {"--checkpoint", "--baselines"}}  # the process gives one of them, by name
+PREDICTORS |= dict.fromkeys(("apply_sequence", "track_locus"), {"--bundle", "--weights"})
 PROCESS = re.compile(r"^process (\w+) \{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
 PARAMETER = re.compile(r"^    (\w+) += (\S+|'.*?') +// (.+)$", re.MULTILINE)
 
@@ -78,7 +79,7 @@ def test_process_gives_its_script_options_that_exist_and_all_that_are_required(s
     known = {option for action in actions for option in action.option_strings} | SHARED_OPTIONS
     given = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", blocks[0]))
     if "--${kind}" in blocks[0]:
-        given |= PREDICTORS
+        given |= PREDICTORS[script.stem]
     if script.name == "assemble_dataset.py":
         given.add("--table")  # made by tableOptions()
     assert given <= known

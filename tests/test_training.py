@@ -9,7 +9,7 @@ from torch import nn
 
 from exprcast.checkpoint import load_checkpoint, save_checkpoint
 from exprcast.cli import InputError
-from exprcast.training import RESTARTS, Settings, Training, fit, make_fabric, masked_mse, predict, refit
+from exprcast.training import RESTARTS, Settings, Training, fit, make_fabric, masked_mse, predict, refit, scale_of
 
 FABRIC = make_fabric("cpu", "32-true")
 
@@ -118,8 +118,37 @@ def test_momentum_schedule_and_clipping_do_what_they_say():
 
     plain, cosine = rates_and_weights(), rates_and_weights(schedule="cosine")
     assert plain[0] == [0.1] * 7 and cosine[0][0] == 0.1 and cosine[0] == sorted(cosine[0], reverse=True) and cosine[0][-1] < 0.01
+    cycle = rates_and_weights(schedule="one-cycle")[0]
+    assert max(cycle[1:-1]) == max(cycle) and cycle[0] < 0.1 * max(cycle) and cycle[-1] < cycle[0]
     others = [cosine, rates_and_weights(momentum=0.9), rates_and_weights(clip_norm=0.01), rates_and_weights(optimizer="adamw")]
     assert not any(torch.equal(plain[1], other[1]) for other in others)
+
+
+def test_averaged_weights_are_kept_and_judged():
+    """They start as the first step's and follow slower from step to step, a tenth of the difference at least."""
+    training, steps = Training(Linear, Line(), TRAIN, replace(PLAIN, average=0.9), 3, FABRIC), []
+    for _ in range(PLAIN.epochs):
+        training.epoch()
+        steps.append({name: value.clone() for name, value in training.model.module.state_dict().items()})
+    expected = steps[0]
+    for number, step in enumerate(steps[1:], 1):
+        share = max(0.1, 9 / (10 + number))
+        expected = {name: (1 - share) * value + share * step[name] for name, value in expected.items()}
+    assert all(torch.allclose(value, expected[name], atol=1e-6) for name, value in training.weights().items())
+    assert not torch.allclose(training.weights()["linear.weight"], steps[-1]["linear.weight"], atol=1e-4)
+    result = fit(Linear, Line(), TRAIN, VALID, replace(PLAIN, average=0.9), 3, FABRIC)
+    assert all(torch.equal(value, training.weights()[name]) for name, value in result.weights.items())
+    loss = masked_mse(predict(training.judged, Line(), VALID, 0, FABRIC), Line().targets(VALID))
+    assert result.history[-1]["valid_loss"] == pytest.approx(float(loss), rel=1e-6)
+
+
+def test_errors_count_in_units_of_each_outputs_own_scale():
+    prediction, target = torch.tensor([[1.0, 100.0]]), torch.tensor([[3.0, 300.0]])
+    assert float(masked_mse(prediction, target, torch.tensor([2.0, 200.0]))) == 1.0
+    scaled = Linear()
+    scaled.scale = torch.tensor([4.0])
+    assert float(masked_mse(prediction, target, scale_of(scaled))) == float(masked_mse(prediction, target)) / 16
+    assert scale_of(Linear()) == 1.0
 
 
 def test_without_patience_the_last_epoch_counts_and_is_judged(caplog):
@@ -137,7 +166,8 @@ def test_without_patience_the_last_epoch_counts_and_is_judged(caplog):
     "settings, message",
     [
         ({"optimizer": "adam"}, "optimizer 'adam': there are adamw, sgd"),
-        ({"schedule": "linear"}, "schedule 'linear': there are cosine, constant"),
+        ({"schedule": "linear"}, "schedule 'linear': there are cosine, one-cycle, constant"),
+        ({"average": 1.0}, "average 1.0: from 0, below 1"),
         ({"epochs": 0}, "epochs 0: 1 at least is needed"),
         ({"batch_size": -1}, "batch_size -1: 0 at least is needed"),
     ],

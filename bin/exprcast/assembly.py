@@ -24,6 +24,11 @@ def read_samples(path: Path) -> dict[str, list[str]]:
     }
 
 
+def no_samples() -> dict[str, list[str]]:
+    """Return the columns of a sample table without rows: models of genes alone need no sample."""
+    return {column: [] for column in SAMPLE_COLUMNS}
+
+
 def read_gene_matrix(paths: list[Path]) -> Matrix:
     """Read one matrix whose rows are genes, ids without their versions."""
     if len(paths) != 1:

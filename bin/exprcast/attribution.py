@@ -33,7 +33,7 @@ def integrated_gradients(model: nn.Module, examples: Examples, index: np.ndarray
     was_training = model.training
     model.eval()
     method, parts, progress = IntegratedGradients(model), [], Progress(len(index), "examples explained")
-    width = sum(x[0].numel() for x in examples.inputs(index[:1])) if len(index) else 1
+    width = sum(x[0].numel() for x in continuous(examples, index[:1])) if len(index) else 1
     size = int(np.clip(MOST_NUMBERS // (STEPS * width), 1, MOST_EXAMPLES))
     for start in range(0, len(index), size):
         part = slice(start, start + size)
@@ -46,11 +46,16 @@ def integrated_gradients(model: nn.Module, examples: Examples, index: np.ndarray
     )
 
 
+def continuous(examples: Examples, index: np.ndarray) -> tuple[torch.Tensor, ...]:
+    """Return inputs that gradients flow to: of a family that reads codes, what they stand for."""
+    return getattr(examples, "continuous", examples.inputs)(index)
+
+
 def explain_batch(
     method: IntegratedGradients, model: nn.Module, examples: Examples, index: np.ndarray, outputs: np.ndarray, fabric: Fabric
 ) -> Attribution:
     """Explain one batch; the inputs that are not explained are held fixed."""
-    inputs, reference = fabric.to_device(examples.inputs(index)), fabric.to_device(examples.reference(index))
+    inputs, reference = fabric.to_device(continuous(examples, index)), fabric.to_device(examples.reference(index))
     names = examples.input_names
     chosen = [names.index(name) for name in examples.explained]
     fixed = [x for i, x in enumerate(inputs) if i not in chosen]

@@ -16,7 +16,8 @@ from exprcast.cli import InputError, whole_file
 from exprcast.tables import bin_offsets
 
 FORMAT, FORMAT_VERSION = "exprcast-dataset", 3
-UNITS = ("tpm", "cpm", "rpkm", "log2_intensity", "log10_rpkm", "zscore")
+UNITS = ("tpm", "cpm", "rpkm", "log2_intensity", "log10_tpm", "log10_cpm", "log10_rpkm", "zscore")
+SCALES = ("measured", "transformed")  # of half-life features: bp, fractions, exons per kb; or logarithms and z-scores
 TRAIN, VALID, TEST, UNUSED = 0, 1, 2, 3
 MIXED = 4  # of a pair: one part in training, one in validation
 LEARNT = (TRAIN, VALID, MIXED)  # by a second fit, when everything is chosen
@@ -58,7 +59,7 @@ LAYOUT = (
     Entry("accessibility/bin", ("open_bins",), "i4", "bins", ("bin_bp", "source")),
     Entry("accessibility/signal", ("open_bins",), "f4"),
     Entry("promoters/sequence", ("genes", "bases"), "u1", "sequences", ("upstream_bp", "downstream_bp")),
-    Entry("promoters/halflife", ("genes", "features"), "f4", "features", ("name",)),
+    Entry("promoters/halflife", ("genes", "features"), "f4", "features", ("name", "scale")),
     Entry("similarity/gene", ("pairs",), "i4", "pairs"),
     Entry("similarity/other", ("pairs",), "i4"),
     Entry("similarity/containment", ("pairs",), "f4"),
@@ -208,7 +209,11 @@ def check_values(file: h5py.File, path: Path) -> None:
     """Check what a shape cannot say: known units and hold-outs, roles 0 to 3, genes of TSSs and of pairs that exist, bins inside the genome."""
     rules: dict[str, Callable[[h5py.Dataset], bool]] = {
         "expression/gene": lambda array: array.attrs["unit"] in UNITS,
-        "folds/sample_role": lambda array: array.attrs["hold_out"] in HOLD_OUT and array.size > 0 and array[:].max() <= UNUSED,
+        "labels/value": lambda array: array.attrs["unit"] in UNITS,
+        "promoters/halflife": lambda array: array.attrs["scale"] in SCALES,
+        "folds/sample_role": lambda array: (
+            array.attrs["hold_out"] in sample_splits(array) and len(array) > 0 and array[:].max(initial=0) <= UNUSED
+        ),
         "folds/gene_role": lambda array: array.size > 0 and array[:].max() <= UNUSED,
         "tss/gene": lambda array: array.size > 0 and 0 <= array[:].min() and array[:].max() < len(file["genes/id"]),
         "accessibility/indptr": lambda array: (
@@ -220,6 +225,11 @@ def check_values(file: h5py.File, path: Path) -> None:
     for key, holds in rules.items():
         if key in file and not holds(file[key]):
             raise InputError(f"{path.name}: {key} holds values that are not possible there; the file is damaged or made by other code")
+
+
+def sample_splits(sample_role: h5py.Dataset) -> tuple[str, ...]:
+    """Return what can be held out: without any sample only genes."""
+    return HOLD_OUT if sample_role.shape[1] else ("genes",)
 
 
 def bins_fit(file: h5py.File) -> bool:

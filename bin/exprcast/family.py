@@ -64,6 +64,9 @@ class Examples(Protocol):
     def inputs(self, index: np.ndarray) -> tuple[torch.Tensor, ...]:
         """Return what the network reads, one tensor an input, batch first."""
 
+    def continuous(self, index: np.ndarray) -> tuple[torch.Tensor, ...]:
+        """Return what inputs stand for as numbers that gradients flow to; only of families whose inputs are codes, and whose Model reads both."""
+
     def augmented(self, index: np.ndarray, rng: np.random.Generator) -> tuple[torch.Tensor, ...]:
         """Return inputs of training examples as another view of them could be; a family without such views leaves this out."""
 

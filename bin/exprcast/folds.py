@@ -167,10 +167,10 @@ def promises(hold_out: str, group_by: Sequence[str], gene_groups: str, keys: Con
 
 
 def refuse_small_folds(sample_role: np.ndarray, gene_role: np.ndarray) -> None:
-    """Raise InputError for a fold whose training part is a single sample or gene."""
+    """Raise InputError for a fold whose training part is a single sample or gene; a dataset may have no sample at all."""
     for what, roles in (("sample", sample_role), ("gene", gene_role)):
         for fold, row in enumerate(roles):
-            if (row == TRAIN).sum() < 2:
+            if len(row) and (row == TRAIN).sum() < 2:
                 raise InputError(
                     f"fold {fold} would train on {(row == TRAIN).sum()} {what}(s); give more {what}s, or hold out less with --folds, --group_by or --gene_groups"
                 )

@@ -1,4 +1,4 @@
-"""A GTF of Ensembl or GENCODE: its genes, transcripts and exons, and whether it belongs to an assembly and a genome."""
+"""A GTF of Ensembl or GENCODE: its genes, transcripts, exons and coding parts, and whether it belongs to an assembly and a genome."""
 
 import re
 from array import array
@@ -13,6 +13,7 @@ from exprcast.genome import open_genome
 from exprcast.tables import chrom_aliases, read_lines, strip_version
 
 NO_IDS = "\n"  # no line begins so
+GENE_FEATURES, CODING_FEATURES = ("gene", "transcript", "exon"), ("CDS", "stop_codon")
 ATTRIBUTE = re.compile(r'([^\s";]+)\s+(?:"([^"]*)"|([^\s";]+))')  # key "value", or key number
 HEADER = re.compile(r"#+\s*(!genome-build|!genome-version|description)\b")
 ASSEMBLY = re.compile(r"\b(GRCh37|GRCh38|GRCm38|GRCm39|hg19|hg38|mm10|mm39)(?:\.p\d+)?\b")
@@ -29,7 +30,7 @@ PASSES = 10  # over the introns, until enough with known bases are found
 
 
 class Feature(NamedTuple):
-    """A gene, a transcript or an exon of a GTF, 0-based half-open; what an exon row says of its transcript stands for it."""
+    """A gene, a transcript or a part of one, 0-based half-open; what a part's row says of its transcript stands for it."""
 
     kind: str
     gene: str
@@ -46,28 +47,30 @@ class Feature(NamedTuple):
 
 
 class Annotation(NamedTuple):
-    """What a GTF holds: genes that have a row of their own, transcripts, and the exons as rows (transcript's number, start, end)."""
+    """What a GTF holds: genes that have a row of their own, transcripts, and their parts as rows (transcript's number, start, end)."""
 
     genes: dict[str, Feature]
     transcripts: list[Feature]
     exons: np.ndarray  # (exons, 3) int64, distinct, by transcript and start
+    coding: np.ndarray  # (rows, 3) the same of CDS and stop codons, if these were asked for
 
 
-NO_ANNOTATION = Annotation({}, [], np.zeros((0, 3), np.int64))
+NO_ANNOTATION = Annotation({}, [], np.zeros((0, 3), np.int64), np.zeros((0, 3), np.int64))
 
 
-def read_gtf(path: Path, sizes: dict[str, int], assembly: str) -> Annotation:
-    """Read the genes, transcripts and exons of a GTF; what has no gene row, or no transcript row, is built from the rows it has."""
+def read_gtf(path: Path, sizes: dict[str, int], assembly: str, with_coding: bool = False) -> Annotation:
+    """Read the genes, transcripts and parts of a GTF; what has no gene row, or no transcript row, is built from the rows it has."""
     genes: dict[str, Feature] = {}
     transcripts: list[Feature] = []
     numbers: dict[str, int] = {}  # transcript: its place in the list
-    exons = array("q")
+    parts = {"exon": array("q"), "coding": array("q")}
+    of_feature = {"exon": parts["exon"]} | ({feature: parts["coding"] for feature in CODING_FEATURES} if with_coding else {})
     limits = {alias: sizes[name] for alias, name in chrom_aliases(sizes).items()}
-    current, ids, place, nameless = 0, NO_IDS, ("", ""), 0  # of the last exon: transcript, attributes up to the ids, chromosome and strand
-    for line, cells in gtf_rows(path, assembly):
+    current, ids, place, nameless = 0, NO_IDS, ("", ""), 0  # of the last part: transcript, attributes up to the ids, chromosome and strand
+    for line, cells in gtf_rows(path, assembly, {*GENE_FEATURES, *of_feature}):
         start, end = interval(cells, path, line, limits)
-        if cells[2] == "exon" and cells[8].startswith(ids) and (cells[0], cells[6]) == place:
-            exons.extend((current, start, end))
+        if cells[2] in of_feature and cells[8].startswith(ids) and (cells[0], cells[6]) == place:
+            of_feature[cells[2]].extend((current, start, end))
             continue
         feature = read_feature(cells, start, end, line)
         if not feature.gene or (feature.kind != "gene" and not feature.transcript):
@@ -78,24 +81,27 @@ def read_gtf(path: Path, sizes: dict[str, int], assembly: str) -> Annotation:
             number = numbers.setdefault(feature.transcript, len(transcripts))
             known = transcripts[number] if number < len(transcripts) else feature
             transcripts[number : number + 1] = [one_transcript(known, feature, path)]
-            if feature.kind == "exon":
+            if feature.kind in of_feature:
                 current, ids, place = number, up_to_ids(cells[8]), (cells[0], cells[6])
-                exons.extend((current, start, end))
+                of_feature[feature.kind].extend((current, start, end))
     if not genes and not transcripts:
         raise InputError(f"{path.name}: no gene, transcript or exon with a gene_id; is this a GTF?")
-    log.info(f"{path.name}: {len(transcripts):,} transcripts, {len(exons) // 3:,} exons; {nameless:,} rows without ids were ignored")
-    return Annotation(genes, *with_exons(transcripts, np.array(exons, np.int64).reshape(-1, 3)))
+    log.info(
+        f"{path.name}: {len(transcripts):,} transcripts, {len(parts['exon']) // 3:,} exons; {nameless:,} rows without ids were ignored"
+    )
+    exons, coding = (distinct_rows(rows) for rows in parts.values())
+    return Annotation(genes, with_extents(transcripts, np.concatenate([exons, coding])), exons, coding)
 
 
-def gtf_rows(path: Path, assembly: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line number, nine cells) of each gene, transcript and exon; headers are held against the assembly."""
+def gtf_rows(path: Path, assembly: str, features: set[str]) -> Iterator[tuple[int, list[str]]]:
+    """Yield (line number, nine cells) of each row of these features; headers are held against the assembly."""
     for number, line in read_lines(path):
         if line.startswith("#"):
             refuse_other_assembly(line, assembly, f"{path.name} line {number}")
             continue
         cells = line.split("\t", 8)
         if len(cells) == 9:
-            if cells[2] in ("exon", "transcript", "gene"):
+            if cells[2] in features:
                 yield number, cells
         elif line.strip() and not line.startswith(("track", "browser")):
             raise InputError(f"{path.name} line {number}: {len(cells)} columns, a GTF has 9 between tabs; was the file cut short?")
@@ -171,15 +177,20 @@ def one_transcript(known: Feature, row: Feature, path: Path) -> Feature:
     return row if row.kind == "transcript" else known
 
 
-def with_exons(transcripts: list[Feature], exons: np.ndarray) -> tuple[list[Feature], np.ndarray]:
-    """Return transcripts, those without a row of their own with the extent of their exons, and the distinct exons in order."""
-    exons = exons[np.lexsort((exons[:, 2], exons[:, 1], exons[:, 0]))]
-    exons = exons[np.append(True, (exons[1:] != exons[:-1]).any(axis=1))[: len(exons)]]
+def distinct_rows(rows: array) -> np.ndarray:
+    """Return distinct rows of (transcript's number, start, end), (rows, 3), in order."""
+    table = np.array(rows, np.int64).reshape(-1, 3)
+    table = table[np.lexsort((table[:, 2], table[:, 1], table[:, 0]))]
+    return table[np.append(True, (table[1:] != table[:-1]).any(axis=1))[: len(table)]]
+
+
+def with_extents(transcripts: list[Feature], parts: np.ndarray) -> list[Feature]:
+    """Return transcripts, those without a row of their own with the extent of their parts."""
     starts, ends = np.full(len(transcripts), np.iinfo(np.int64).max), np.zeros(len(transcripts), np.int64)
-    np.minimum.at(starts, exons[:, 0], exons[:, 1])
-    np.maximum.at(ends, exons[:, 0], exons[:, 2])
+    np.minimum.at(starts, parts[:, 0], parts[:, 1])
+    np.maximum.at(ends, parts[:, 0], parts[:, 2])
     extents = zip(transcripts, starts.tolist(), ends.tolist(), strict=True)
-    return [row._replace(start=start, end=end) if row.kind == "exon" else row for row, start, end in extents], exons
+    return [row if row.kind == "transcript" else row._replace(start=start, end=end) for row, start, end in extents]
 
 
 def judge_introns(path: Path, annotation: Annotation, genome: Path) -> None:

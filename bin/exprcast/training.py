@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from exprcast.cli import InputError, log
 from exprcast.family import Examples
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 COLLAPSE_RATIO = 1e-3
 RESTARTS = 3
-WORDS = {"optimizer": ("adamw", "sgd"), "schedule": ("cosine", "constant")}
+WORDS = {"optimizer": ("adamw", "sgd"), "schedule": ("cosine", "one-cycle", "constant")}
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
 
 
@@ -45,10 +46,11 @@ class Settings:
     valid_examples: int = 50_000  # at most so many judge an epoch, drawn once
     optimizer: str = "adamw"  # or sgd
     momentum: float = 0.0  # of sgd
-    schedule: str = "cosine"  # falls to 0 over all epochs; or constant
+    schedule: str = "cosine"  # falls to 0 over all epochs; one-cycle: rises first; or constant
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2
     clip_norm: float = 1.0  # 0 = gradients are not clipped
+    average: float = 0.0  # of weights over steps, what the old mean counts in the new one; 0 = weights as they are
     collapse_patience: int = 5  # epochs before collapse is judged
 
     def __post_init__(self) -> None:
@@ -56,6 +58,8 @@ class Settings:
         for name, known in WORDS.items():
             if getattr(self, name) not in known:
                 raise InputError(f"{name} '{getattr(self, name)[:60]}': there are {', '.join(known)}")
+        if not 0 <= self.average < 1:
+            raise InputError(f"average {self.average}: from 0, below 1")
         least = {"epochs": 1, "patience": 0, "batch_size": 0, "examples_per_epoch": 0, "valid_examples": 1, "clip_norm": 0}
         for name, value in least.items():
             if getattr(self, name) < value:
@@ -101,10 +105,15 @@ def keep_memory() -> None:
             libc.mallopt(option, value)
 
 
-def masked_mse(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Return the mean squared error over measured targets."""
+def masked_mse(prediction: torch.Tensor, target: torch.Tensor, scale: torch.Tensor | float = 1.0) -> torch.Tensor:
+    """Return the mean squared error over measured targets, in units of `scale`, one for all outputs or one each."""
     measured = ~torch.isnan(target)
-    return nn.functional.mse_loss(prediction[measured], target[measured])
+    return nn.functional.mse_loss((prediction / scale)[measured], (target / scale)[measured])
+
+
+def scale_of(model: nn.Module) -> torch.Tensor | float:
+    """Return what errors are counted in: where a network has a buffer `scale`, each output's own, so that all count the same."""
+    return getattr(model, "scale", 1.0)
 
 
 class Training:
@@ -123,6 +132,9 @@ class Training:
         optimizer = make_optimizer(model, config)
         self.schedule = make_schedule(optimizer, config, steps)
         self.model, self.optimizer = fabric.setup(model, optimizer)
+        self.averaged = (
+            AveragedModel(self.model.module, avg_fn=partial(follow, config.average), use_buffers=True) if config.average else None
+        )
 
     def epoch(self) -> float:
         """Take one step a batch; return the mean training loss."""
@@ -138,18 +150,30 @@ class Training:
         inputs, target = (self.fabric.to_device(part(index)) for part in (self.inputs, self.examples.targets))
         if torch.isnan(target).all():
             return None
-        loss = masked_mse(self.model(*inputs), target)
+        loss = masked_mse(self.model(*inputs), target, scale_of(self.model))
         self.optimizer.zero_grad()
         self.fabric.backward(loss)
         if self.config.clip_norm:
             self.fabric.clip_gradients(self.model, self.optimizer, max_norm=self.config.clip_norm, error_if_nonfinite=False)
         self.optimizer.step()
         self.schedule.step()
+        if self.averaged:
+            self.averaged.update_parameters(self.model.module)
         return loss.detach()
+
+    @property
+    def judged(self) -> nn.Module:
+        """Return the network that predicts: the one with averaged weights, if there is one."""
+        return self.averaged.module if self.averaged else self.model
 
     def weights(self) -> dict[str, torch.Tensor]:
         """Return a copy of the weights on the CPU."""
-        return {name: value.detach().cpu().clone() for name, value in self.model.state_dict().items()}
+        return {name: value.detach().cpu().clone() for name, value in self.judged.state_dict().items()}
+
+
+def follow(average: float, mean: torch.Tensor, value: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
+    """Return the moving mean after one more step; of the first steps it is the plain mean of few, or a short training would stay where it began."""
+    return mean + (value - mean) * max(1 - average, 9 / (10 + int(steps)))
 
 
 def make_optimizer(model: nn.Module, config: Settings) -> torch.optim.Optimizer:
@@ -162,6 +186,10 @@ def make_optimizer(model: nn.Module, config: Settings) -> torch.optim.Optimizer:
 
 def make_schedule(optimizer: torch.optim.Optimizer, config: Settings, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
     """Return the learning rate's course over all steps."""
+    if config.schedule == "one-cycle":
+        return torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, config.learning_rate, total_steps=steps, cycle_momentum=config.optimizer != "sgd"
+        )
     if config.schedule == "constant":
         return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
     return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
@@ -206,7 +234,7 @@ def fit_once(training: Training, valid: np.ndarray, offset: np.ndarray) -> Fit:
     weights, kept = training.weights(), None  # kept: the history's row of these weights
     for epoch in range(1, config.epochs + 1):
         loss = training.epoch()
-        valid_loss, spread, silent = validate(training.model, training.examples, judged, config.batch_size, training.fabric, known)
+        valid_loss, spread, silent = validate(training.judged, training.examples, judged, config.batch_size, training.fabric, known)
         history.append({"epoch": epoch, "seed": seed, "train_loss": loss, "valid_loss": valid_loss, "spread": spread, "silent": silent})
         better = valid_loss < (kept["valid_loss"] if kept else math.inf)
         if better if config.patience else epoch == config.epochs:
@@ -247,7 +275,8 @@ def validate(
     with watch_rectifiers(model) as active:
         predicted, target = predict(model, examples, index, batch_size, fabric), examples.targets(index)
     measured = ~torch.isnan(target)
-    loss = float(masked_mse(predicted, target)) if measured.any() else math.nan
+    scale = scale_of(model)
+    loss = float(masked_mse(predicted, target, scale.cpu() if isinstance(scale, torch.Tensor) else scale)) if measured.any() else math.nan
     whole, change, targets = (
         float(values.std(dim=0).nan_to_num(0).mean())
         for values in (predicted, predicted - offset, torch.where(measured, target, predicted))

@@ -1,0 +1,159 @@
+"""Models of genes alone: ready promoters, half-life features and labels in, no sample; scores, a bundle and a report out."""
+
+import csv
+import gzip
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from test_bad_input import expect_refused
+
+from exprcast.dataset import TEST, Dataset
+
+ROOT = Path(__file__).parents[2]
+SEQUENCE = ROOT.parent / "shared/data/sequence"
+FOLDS, HALFLIFE = "leave_chromosome_out_12folds_18377genes.csv.gz", "halflife_features_18377genes.tsv.gz"
+GENES = 150
+pytestmark = pytest.mark.skipif(not SEQUENCE.is_dir(), reason="../shared/data is absent")
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    """Cut the published tables down: the first 150 promoters of genes with half-life features and a label, the first two folds."""
+    folder = tmp_path_factory.mktemp("promoters")
+    known = [{row["gene_id"] for row in read(name, "\t")} for name in (HALFLIFE, "labels_roadmap_median.tsv.gz")]
+    with gzip.open(SEQUENCE / "promoters_2048bp_hg38.tsv.gz", "rt") as file:
+        head, *lines = file.read().splitlines()
+    chosen = [line for line in lines if all(line.split("\t")[0] in ids for ids in known) and "ENSG00000173531" not in line][:GENES]
+    (folder / "promoters.tsv").write_text("\n".join([head, *chosen]) + "\n")
+    rows = [",".join(row[name] for name in ("ENSID", "chrom", "fold_1", "fold_2")) for row in read(FOLDS, ",")]
+    (folder / "folds.csv").write_text("\n".join(["ENSID,chrom,fold_1,fold_2", *rows]) + "\n")
+    return folder
+
+
+def read(name, delimiter):
+    with gzip.open(SEQUENCE / name, "rt") as file:
+        return list(csv.DictReader(file, delimiter=delimiter))
+
+
+@pytest.fixture(scope="module")
+def toy(project):
+    """Put the toy family of genes into the project's copy."""
+    path = project / "bin/exprcast/families/toy_genes.py"
+    path.write_text((ROOT / "tests/families/toy_genes.py").read_text().replace('"zscore"', '"log10_rpkm"'))
+    yield "toy_genes:short"
+    path.unlink()
+
+
+def words(tables, family, **more):
+    given = {"promoters": tables / "promoters.tsv", "halflife": SEQUENCE / HALFLIFE, "labels": SEQUENCE / "labels_roadmap_median.tsv.gz"}
+    given |= {"label_columns": "human_log10_median_rpkm", "hold_out": "genes", "families": family} | more
+    return [word for name, value in given.items() if value for word in (f"--{name}", value)]
+
+
+@pytest.fixture(scope="module")
+def trained(readme, tables):
+    """Run the README's command on a small part: few genes, two folds, few epochs."""
+    small = {"$sequence/promoters_2048bp_hg38.tsv.gz": str(tables / "promoters.tsv"), f"$sequence/{FOLDS}": str(tables / "folds.csv")}
+    run = readme("--outdir results_sequence", **small, **{"--families xpresso": "--families xpresso:quick"})
+    assert run.status == 0, run.text
+    return run
+
+
+def test_published_tables_train_and_score_without_a_sample(trained):
+    run = trained
+    dataset = Dataset(run.results / "dataset.h5")
+    assert dataset.samples == [] and len(dataset.genes) == GENES and dataset.n_folds == 2
+    assert dataset.file["promoters/sequence"].attrs["upstream_bp"] == 1024 and dataset.unit("labels/value") == "log10_rpkm"
+    with h5py.File(run.results / "predictions/xpresso.h5") as file:
+        tested = file["role"][:] == TEST
+        assert tested.any() and np.isfinite(file["predicted"][:].mean(axis=1)[tested]).all()
+    for name in ("scores.tsv", "report.html", "models/xpresso/bundle.json", "reference/promoters.fa.gz", "tables/leakage.tsv"):
+        assert (run.results / name).is_file(), name
+    assert "Cohort and pairing" not in (run.results / "report.html").read_text()
+
+
+def test_published_weights_predict_a_fasta(readme, project):
+    """The README's command; the golden predictions come out."""
+    with gzip.open(SEQUENCE / "xpresso_golden.tsv.gz", "rt") as file:
+        golden = list(csv.DictReader(file, delimiter="\t"))
+    (project / "golden.fa").write_text("".join(f">{row['gene']}\n{row['sequence_10500']}\n" for row in golden))
+    weights = SEQUENCE / "xpresso_weights/humanMedian_trainepoch.11-0.426.h5"
+    run = readme("--weights", **{"--weights humanMedian_trainepoch.11-0.426.h5": f"--weights {weights}", "promoters.fa": "golden.fa"})
+    assert run.status == 0 and run.processes("COMPLETED") == {"APPLY_SEQUENCE", "WRITE_PARAMETERS"}, run.text
+    _, *rows = [line.split("\t") for line in gzip.decompress((run.results / "predictions/sequences.tsv.gz").read_bytes()).decode().splitlines() if line[0] != "#"]  # fmt: skip
+    predicted = {row[0]: float(row[2]) for row in rows}
+    assert max(abs(predicted[row["gene"]] - float(row["kipoi_prediction"])) for row in golden) < 1e-5 and len(predicted) == 9
+
+
+def test_own_networks_predict_promoters_sites_and_a_locus(trained, pipeline, tmp_path):
+    models, genome = trained.results / "models", ROOT.parent / "shared/data/genome/derived_hg38_mini_masked.fa.gz"
+    run = pipeline(tmp_path, "--apply", models, "--sequences", trained.results / "reference/promoters.fa.gz")
+    assert run.status == 0 and (run.results / "predictions/sequences.tsv.gz").stat().st_size > 1000, run.text
+    (tmp_path / "tss.bed").write_text("chr21\t17513042\t17513043\tNRIP1\t0\t-\n")
+    lines = ["##fileformat=VCFv4.2", "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO", "chr21\t17513050\tv\tN\tA\t.\t.\t."]
+    (tmp_path / "v.vcf").write_text("\n".join(lines) + "\n")
+    sites = ["--apply", models, "--sites", tmp_path / "tss.bed", "--fasta", genome]
+    run = pipeline(tmp_path, *sites, "--locus", "chr21:17510001-17511000", outdir="along")
+    assert run.status == 0 and {path.name for path in (run.results / "tracks").iterdir()} == {"plus.bw", "minus.bw"}, run.text
+    expect_refused(
+        pipeline(tmp_path, *sites, "--variants", tmp_path / "v.vcf", outdir="wrong"), "apply_sequence.py: error: v.vcf line 3: .*"
+    )
+
+
+def test_networks_and_sequence_that_do_not_fit_are_said_before_any_task(trained, pipeline, tmp_path):
+    models = trained.results / "models"
+    expect_refused(pipeline(tmp_path, "--apply", models, "--locus", "chr21:1-1000"), "--locus: --fasta, the genome, is needed")
+    (tmp_path / "x.fa").write_text(">x\nACGT\n")
+    run = pipeline(tmp_path, "--sequences", tmp_path / "x.fa", "--folds", "3")
+    expect_refused(run, "--folds: has no effect beside --sequences", "--sequences: networks are needed; give --apply .* or --weights")
+    run = pipeline(tmp_path, "--apply", models, "--sequences", tmp_path / "x.fa")
+    expect_refused(run, "apply_sequence.py: error: x.fa: record x has 4 .*")
+
+
+def test_xpressos_files_bring_their_own_split(pipeline, toy, tmp_path):
+    rng = np.random.default_rng(3)
+    for name, genes in (("train", range(40)), ("valid", range(40, 50)), ("test", range(50, 60))):
+        data = rng.normal(size=(len(genes), 8))
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            file["promoter"] = np.eye(4, dtype=bool)[rng.integers(0, 4, (len(genes), 60))]
+            file["data"], file["label"], file["geneName"] = data, data[:, 0], [f"G{gene}".encode() for gene in genes]
+    run = pipeline(tmp_path, "--promoters", tmp_path, "--hold_out", "genes", "--families", "none")
+    assert run.status == 0, run.text
+    assert (run.results / "reference/labels.tsv.gz").is_file() and (run.results / "report.html").is_file()
+    assert run.processes("COMPLETED") >= {"IMPORT_PROMOTERS", "GROUP_PARALOGS"} and "ASSEMBLE_DATASET" not in run.processes("COMPLETED")
+    (tmp_path / "valid.h5").unlink()
+    expect_refused(
+        pipeline(tmp_path, "--promoters", tmp_path / "train.h5", "--hold_out", "genes", "--families", toy, outdir="second"),
+        "--promoters: file not found: .*valid.h5",
+    )
+
+
+def test_what_does_not_fit_genes_alone_is_said_before_any_task(pipeline, tables, toy, tmp_path):
+    run = pipeline(tmp_path, *words(tables, "atac_cis", hold_out="samples"))
+    expect_refused(
+        run,
+        "--hold_out samples: there are no samples; give --hold_out genes",
+        "--families atac_cis: reads open chromatin, and there are no samples; .*",
+    )
+    run = pipeline(tmp_path, *words(tables, toy, fasta=tables / "promoters.tsv", label_columns="it's"))
+    expect_refused(
+        run, "--fasta, --promoters: give only one of files, --promoters, .*", "--label_columns it's: not possible; it should look like .*"
+    )
+    run = pipeline(tmp_path, "--simulate", "--families", toy, "--halflife", tables / "folds.csv")
+    expect_refused(
+        run,
+        "--hold_out samples: --families toy_genes has one example a gene; give --hold_out genes",
+        "--halflife: has no effect without --promoters or --gtf or --gene_table",
+    )
+    assert "Submitted" not in run.text
+
+
+def test_a_broken_table_ends_in_the_line_of_its_task(pipeline, tables, toy, tmp_path):
+    text = (tables / "promoters.tsv").read_text().rstrip("\n")
+    (tmp_path / "cut.tsv").write_text(text[:-5] + "\n")
+    run = pipeline(tmp_path, *words(tables, toy, promoters=tmp_path / "cut.tsv"))
+    expect_refused(
+        run, "import_promoters.py: error: cut.tsv line 151: gene ENSG.*: from start to end are 2,048 bp, the sequence has 2,043; .*"
+    )
