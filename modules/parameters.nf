@@ -33,9 +33,9 @@ def checkParameters(params) {
     def sheet = values.samples && !wrong.samples ? readSamplesheet(asFile(values.samples)) : [samples: [], problems: [], ignored: []]
     def applied = values.apply && !wrong.apply ? readBundles(asFile(values.apply)) : [bundles: [], problems: []]
     def ofSequence = sequenceWays(values) || values.weights
-    def beside = ofSequence ? wrongSequences(given, rules, applied.bundles) : wrongApplication(given, rules, sheet, applied.bundles)
-    def ways = values.apply || ofSequence ? applied.problems + beside : withoutEffect(values, rules) + wrongFolds(values) + (wrong.samples ? [] : wrongSources(values, sheet)) + (wrong.families ? [] : unknownFamilies(values.families))
-    stopOn(unknownNames(params.keySet(), rules) + wrong.values().flatten() + ways + sheet.problems)
+    def asked = withoutEffect(values, rules) + wrongFolds(values) + (wrong.samples ? [] : wrongSources(values, sheet)) + (wrong.families ? [] : unknownFamilies(values.families))
+    def ways = ofSequence ? wrongSequences(given, rules, applied.bundles) : (values.apply ? wrongApplication(given, rules, sheet, applied.bundles) : asked)
+    stopOn(unknownNames(params.keySet(), rules) + wrong.values().flatten() + applied.problems + ways + sheet.problems)
     notes(values, sheet).each { line -> log.warn(line) }
     def bundles = ofSequence ? [] : chooseBundles(values, applied.bundles)
     def opened = rules.collectEntries { name, rule -> [name, openFiles(values[name], rule.format)] } + [samples: sheet.samples, families: values.apply || ofSequence || values.families == 'none' ? [] : splitFamilies(values.families)]

@@ -156,7 +156,7 @@ def changed() -> Callable[..., AbstractContextManager[None]]:
     return change
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def readme(project):
     """Return a function that runs the README's one command that holds some words, with more behind it and some words changed."""
     for name in ("tests/chr19", "tests/blood"):

@@ -91,15 +91,23 @@ def test_own_networks_predict_promoters_sites_and_a_locus(trained, pipeline, tmp
     models, genome = trained.results / "models", ROOT.parent / "shared/data/genome/derived_hg38_mini_masked.fa.gz"
     run = pipeline(tmp_path, "--apply", models, "--sequences", trained.results / "reference/promoters.fa.gz")
     assert run.status == 0 and (run.results / "predictions/sequences.tsv.gz").stat().st_size > 1000, run.text
-    (tmp_path / "tss.bed").write_text("chr21\t17513042\t17513043\tNRIP1\t0\t-\n")
-    lines = ["##fileformat=VCFv4.2", "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO", "chr21\t17513050\tv\tN\tA\t.\t.\t."]
-    (tmp_path / "v.vcf").write_text("\n".join(lines) + "\n")
+    with gzip.open(SEQUENCE / "xpresso_golden.tsv.gz", "rt") as file:
+        gene = next(row for row in csv.DictReader(file, delimiter="\t") if row["strand"] == "+")
+    tss = int(gene["start"]) + 7_000
+    (tmp_path / "tss.bed").write_text(f"{gene['chrom']}\t{tss}\t{tss + 1}\t{gene['gene']}\t0\t+\n")
+    base = gene["sequence_10500"][6_990]
+    other = "ACGT"["ACGT".index(base) - 1]
+    lines = ["##fileformat=VCFv4.2", "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO", ""]
+    for name, alleles in (("right", f"{base}\t{other}"), ("wrong", f"{other}\t{base}")):
+        lines[-1] = f"{gene['chrom']}\t{tss - 9}\tv\t{alleles}\t.\t.\t."
+        (tmp_path / f"{name}.vcf").write_text("\n".join(lines) + "\n")
     sites = ["--apply", models, "--sites", tmp_path / "tss.bed", "--fasta", genome]
     run = pipeline(tmp_path, *sites, "--locus", "chr21:17510001-17511000", outdir="along")
     assert run.status == 0 and {path.name for path in (run.results / "tracks").iterdir()} == {"plus.bw", "minus.bw"}, run.text
-    expect_refused(
-        pipeline(tmp_path, *sites, "--variants", tmp_path / "v.vcf", outdir="wrong"), "apply_sequence.py: error: v.vcf line 3: .*"
-    )
+    run = pipeline(tmp_path, *sites, "--variants", tmp_path / "right.vcf", outdir="alleles")
+    assert run.status == 0 and (run.results / "predictions/variants.tsv.gz").is_file(), run.text
+    wrong = pipeline(tmp_path, *sites, "--variants", tmp_path / "wrong.vcf", outdir="refused")
+    expect_refused(wrong, f"apply_sequence.py: error: wrong.vcf line 3: .*{other}.*{base}.*")
 
 
 def test_networks_and_sequence_that_do_not_fit_are_said_before_any_task(trained, pipeline, tmp_path):
