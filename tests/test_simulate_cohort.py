@@ -4,7 +4,6 @@ import csv
 import gzip
 import math
 import os
-import re
 import subprocess
 import sys
 from collections import Counter
@@ -13,10 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exprcast.simulation.promoters import plant_motif
-
 SCRIPT = Path(__file__).parents[1] / "bin" / "simulate_cohort.py"
-COMPLEMENT = str.maketrans("ACGT", "TGCA")
 SMALL = ("--samples", "8", "--genes", "40", "--reads", "0")
 WINDOW_BP, DECAY_BP, HALF_SIGNAL, GAIN = 100_000, 9_000, 20.0, 3.0  # the rule as the script's docstring states it
 
@@ -260,85 +256,6 @@ def test_noise_multiplies_the_noise(default, tmp_path):
     noise, twice = (np.std(x - quiet_measured, axis=1) for x in (measured, loud_measured))
     assert np.median(twice / noise) == pytest.approx(2, rel=0.1)
     assert np.quantile(noise, 0.9) < 1.6 * np.quantile(noise, 0.1)  # one sd for all genes
-
-
-MOTIF, UPSTREAM, DOWNSTREAM = "CCGGAAGT", 200, 30  # between so many bp before the TSS
-
-
-def promoters_of(folder: Path) -> dict[str, str]:
-    """Return the bases from UPSTREAM to DOWNSTREAM before each gene's TSS on its strand, in upper case."""
-    text = gzip.decompress((folder / "genome.fa.gz").read_bytes()).decode()
-    chroms = {record.split()[0]: record.partition("\n")[2].replace("\n", "") for record in text.split(">")[1:]}
-    found = {}
-    for row in rows_of(folder / "genes.tsv"):
-        tss, bases = int(row["tss"]), chroms[row["chrom"]]
-        sense = bases[tss - UPSTREAM : tss - DOWNSTREAM].upper()
-        if row["strand"] == "-":
-            sense = bases[tss + DOWNSTREAM + 1 : tss + UPSTREAM + 1].upper().translate(COMPLEMENT)[::-1]
-        found[row["id"].partition(".")[0]] = sense
-    return found
-
-
-def test_the_motif_is_in_each_promoter_where_the_truth_says_and_nowhere_else_there(default):
-    promoters = promoters_of(default)
-    truth = rows_of(default / "promoters.tsv")
-    assert [row["gene"] for row in truth] == list(promoters)
-    for row in truth:
-        places = [match.start() - UPSTREAM for match in re.finditer(f"(?={MOTIF})", promoters[row["gene"]])]
-        assert row["starts"] == (",".join(map(str, places)) or "NA") and int(row["copies"]) == len(places)
-    copies = Counter(int(row["copies"]) for row in truth)
-    assert set(copies) == {0, 1, 2, 3} and min(copies.values()) > len(truth) / 6
-    starts = [int(start) for row in truth if row["starts"] != "NA" for start in row["starts"].split(",")]
-    assert min(starts) < -190 and -45 < max(starts) <= -DOWNSTREAM - len(MOTIF)
-    assert MOTIF.translate(COMPLEMENT)[::-1] != MOTIF
-
-
-def test_a_motif_that_is_there_by_chance_goes_and_planted_ones_stay():
-    """Forty bases that hold four copies by chance; one is planted over two of them."""
-    codes = np.array(["ACGT".index(base) for base in f"{MOTIF}{MOTIF}AAA{MOTIF}{MOTIF}"] + [0] * 135, np.uint8)
-    plant_motif(codes, np.array([-UPSTREAM + 4]))
-    assert [match.start() for match in re.finditer(f"(?={MOTIF})", "".join("ACGT"[code] for code in codes))] == [4]
-
-
-def coding_features(folder: Path) -> dict[str, tuple[float, float]]:
-    """Return {gene: (coding exons a kb, 3' UTR bp)} of the transcript with the longest coding part, as the annotation's rows say."""
-    transcripts: dict[tuple[str, str], Counter] = {}
-    with gzip.open(folder / "annotation.gtf.gz", "rt") as file:
-        for line in file:
-            cells = line.split("\t")
-            keys = dict(re.findall(r'(\w+) "([^"]*)"', cells[-1]))
-            if "transcript_id" in keys:
-                counts = transcripts.setdefault((keys["gene_id"], keys["transcript_id"]), Counter())
-                counts[cells[2]] += int(cells[4]) - int(cells[3]) + 1
-                counts["coding exons"] += cells[2] == "CDS"
-    best: dict[str, tuple[int, ...]] = {}
-    for (gene, _), counts in transcripts.items():
-        if counts["CDS"]:
-            key = counts["CDS"], counts["five_prime_utr"], counts["three_prime_utr"], counts["coding exons"]
-            best[gene] = max(best.get(gene, key), key)
-    return {gene: (1000 * exons / (coding + 3), utr3) for gene, (coding, _, utr3, exons) in best.items()}
-
-
-def test_half_life_follows_from_the_annotation_and_base_levels_from_it_and_the_motif(default):
-    features, own = coding_features(default), []
-    for row in rows_of(default / "promoters.tsv"):
-        assert (row["halflife"] == "NA") == (row["gene"] not in features)
-        halflife = 0.0
-        if row["gene"] in features:
-            density, utr3_bp = features[row["gene"]]
-            halflife = 7 * math.log10(density / 5) - 2.5 * math.log10(utr3_bp / 275)
-            assert float(row["halflife"]) == pytest.approx(halflife, abs=1e-6)
-        own.append(float(row["base"]) - 1.25 * int(row["copies"]) - halflife)
-    assert -1e-6 < min(own) < 0.1 and 3.9 < max(own) < 4 + 1e-6  # uniform, and nothing else is in it
-
-
-def test_motif_and_half_life_explain_about_60_percent_of_the_mean_levels_of_genes(default, tmp_path):
-    for folder in (default, made(tmp_path / "other", "--seed", "2", "--reads", "0")):
-        genes, _, tpm = matrix_of(folder / "expression.tsv.gz")
-        level = dict(zip(genes, np.log2(tpm + 1).mean(axis=1), strict=True))
-        rows = rows_of(folder / "promoters.tsv")
-        terms = [1.25 * int(row["copies"]) + (0 if row["halflife"] == "NA" else float(row["halflife"])) for row in rows]
-        assert 0.55 < np.corrcoef(terms, [level[row["gene"]] for row in rows])[0, 1] ** 2 < 0.67
 
 
 @pytest.mark.parametrize(

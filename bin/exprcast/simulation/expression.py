@@ -12,7 +12,7 @@ from exprcast.simulation.rule import GAIN, pairs_within, weigh
 from exprcast.simulation.transcripts import Transcript
 from exprcast.tables import Matrix, write_matrix, write_table
 
-NOISE_RATIO = 0.42  # noise sd over the oracle's median sd
+BASE_RANGE, NOISE_RATIO = 7.0, 0.42  # log2 (sd 2); noise sd over the oracle's median sd
 MEAN_FRACTION, FRACTION_PRECISION = (6.0, 1.5), 20.0  # Dirichlet: of canonical and other transcripts; of biosamples around the gene's mean
 
 
@@ -25,9 +25,10 @@ class Expression(NamedTuple):
     row_order: np.ndarray  # (genes,) of the measured table
 
 
-def express(base: np.ndarray, true: np.ndarray, called: np.ndarray, noise: float, rng: np.random.Generator) -> Expression:
-    """Make TPM of base levels (genes,) and the rule's sums (samples, genes): on the truth, with noise, and on the calls, without."""
-    order_rng, noise_rng = rng.spawn(2)
+def express(true: np.ndarray, called: np.ndarray, noise: float, rng: np.random.Generator) -> Expression:
+    """Make TPM of the rule's sums (samples, genes): on the truth, with noise, and on the calls, without."""
+    base_rng, order_rng, noise_rng = rng.spawn(3)
+    base = base_rng.uniform(0, BASE_RANGE, true.shape[1])
     noise_sd = noise * NOISE_RATIO * GAIN * float(np.median(called.std(axis=0)))
     level = base + GAIN * true + noise_sd * noise_rng.standard_normal(true.shape)
     return Expression(to_tpm(level), to_tpm(base + GAIN * called), noise_sd, order_rng.permutation(true.shape[1]))
