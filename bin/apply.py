@@ -4,7 +4,6 @@
 import argparse
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -12,7 +11,7 @@ import h5py
 import numpy as np
 
 from exprcast.baselines import baseline_names, extend_baselines, load_baselines, predict_baseline
-from exprcast.bundle import NOT_OURS, Bundle, baselines_file, network_file
+from exprcast.bundle import Bundle, baselines_file, faults_of, network_file
 from exprcast.checkpoint import load_checkpoint
 from exprcast.cli import InputError, Progress, add_device_options, run, whole_file, write_task
 from exprcast.dataset import Dataset
@@ -30,7 +29,7 @@ def apply(options: argparse.Namespace) -> None:
     make_deterministic(options.threads)
     bundle, new = Bundle(options.bundle), Dataset(options.dataset)
     bundle.refuse_other(new)
-    with faults_of(bundle, options.fold):
+    with faults_of(bundle, f"fold {options.fold}"):
         fold = Fold(bundle, options)
     progress = Progress(len(new.samples), f"{bundle.family} fold {options.fold}: samples predicted")
     with whole_file(options.out) as temporary, h5py.File(temporary, "w") as out:
@@ -39,22 +38,12 @@ def apply(options: argparse.Namespace) -> None:
             out.create_dataset(name, data=np.array(ids, dtype=object), dtype=h5py.string_dtype())
         for start in range(0, len(new.samples), options.block_samples):
             rows = np.arange(start, min(start + options.block_samples, len(new.samples)))
-            with faults_of(bundle, options.fold):
+            with faults_of(bundle, f"fold {options.fold}"):
                 predicted = fold.predict(JoinedDataset(fold.training, new, rows), options.out.parent)
             for name, values in predicted.items():
                 array = out.require_dataset(name, (len(new.samples), len(fold.training.genes)), "f4", chunks=(1, len(fold.training.genes)), compression="gzip")  # fmt: skip
                 array[rows] = values
             progress.step(int(rows[-1]) + 1)
-
-
-@contextmanager
-def faults_of(bundle: Bundle, fold: int) -> Iterator[None]:
-    """Say in one line that a bundle whose digests are right holds what no run of ours wrote there."""
-    try:
-        yield
-    except NOT_OURS as error:
-        what = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
-        raise InputError(f"bundle {bundle.path.name}: fold {fold} cannot be used ({what}); it was made by other code or forged") from error
 
 
 class Fold:

@@ -12,7 +12,7 @@ import pysam
 
 from exprcast.bundle import Bundle
 from exprcast.cli import InputError, Progress, add_device_options, log, run, write_task
-from exprcast.families.xpresso import HALFLIFE, LOGARITHMIC
+from exprcast.families.xpresso import HALFLIFE, transformed
 from exprcast.genome import open_genome
 from exprcast.sequence import N
 from exprcast.sequence_networks import Networks, add_network_options, load_networks, mean_and_sd
@@ -54,10 +54,7 @@ class Halflife:
             told = f"columns {few(table.columns)}, scale {table.attributes.get('scale')}"
             raise InputError(f"{path.name}: it has {told}; bundle {bundle.path.name} was trained on {few(names)}, scale {scale}")
         refuse_duplicates(table.rows, f"{path.name}: gene")
-        values = table.values[:, [table.columns.index(name) for name in names]]
-        if scale == "measured":
-            values[:, LOGARITHMIC] = np.log10(values[:, LOGARITHMIC] + 0.1)
-        self.path, self.values = path, values
+        self.path, self.values = path, transformed(table.values[:, [table.columns.index(name) for name in names]], scale)
         self.row = {strip_version(gene): number for number, gene in enumerate(table.rows)}
 
     def of(self, names: list[str]) -> np.ndarray:

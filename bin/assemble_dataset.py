@@ -20,13 +20,12 @@ from exprcast.folds import (
     make_folds,
     promises,
 )
+from exprcast.promoter_tables import OFFSET, RAW_UNITS
 from exprcast.tables import Matrix, few, read_chrom_sizes, read_lines, read_table, refuse_duplicates, write_table
+from exprcast.windows import encode
 
-LINEAR_UNITS = ("tpm", "rpkm", "cpm")  # of which a median makes a label
 GENE_COLUMNS = ("id", "symbol", "chrom", "strand", "biotype")
 Table = Matrix | dict[str, str] | list[Path]  # numbers by gene, a text a gene, or files that are read as they are written
-BASE_CODES = np.full(256, 4, np.uint8)  # N, and whatever is not A, C, G or T
-BASE_CODES[np.frombuffer(b"ACGTacgt", np.uint8)] = [0, 1, 2, 3] * 2
 
 
 def assemble_dataset(options: argparse.Namespace) -> None:
@@ -116,11 +115,11 @@ def with_median_label(tables: dict[str, Table]) -> dict[str, Table]:
     """Return the tables with a label for each gene: where none was given, the median over samples of log10(expression + 0.1)."""
     expression = tables.get("expression/gene")
     unit = expression.attributes.get("unit", "tpm") if expression else ""
-    if "labels/value" in tables or unit not in LINEAR_UNITS:
+    if "labels/value" in tables or unit not in RAW_UNITS:
         return tables
     known = ~np.isnan(expression.values).all(axis=1)
     median = np.full((len(expression.rows), 1), np.nan)
-    median[known, 0] = np.nanmedian(np.log10(expression.values[known] + 0.1), axis=1)
+    median[known, 0] = np.nanmedian(np.log10(expression.values[known] + OFFSET), axis=1)
     return tables | {"labels/value": Matrix({"unit": f"log10_{unit}"}, "gene", expression.rows, ["median"], median)}
 
 
@@ -238,7 +237,7 @@ def write_sequences(
             upstream_bp = int(header.rpartition(" tss=")[2])
             array = file.create_dataset(key, (len(genes), len(sequence)), "u1", chunks=(1, len(sequence)), compression="gzip")
         if gene in row:
-            array[row[gene]] = BASE_CODES[np.frombuffer(sequence.encode(), np.uint8)]
+            array[row[gene]] = encode(sequence.encode())
             missing.discard(gene)
     if missing:
         raise InputError(f"{paths[0].name}: no promoter of {len(missing)} genes ({', '.join(sorted(missing)[:3])} …)")

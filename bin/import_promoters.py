@@ -23,12 +23,12 @@ from exprcast.promoter_tables import (
     read_chroms,
 )
 from exprcast.tables import Matrix, parse_number, parse_numbers, read_table, refuse_duplicates, strip_version, write_matrix, write_table
+from exprcast.windows import UPPER
 
 SEQUENCE_COLUMNS, PLACE_COLUMNS, LABEL_COLUMN = ("sequence", "PROMOTER"), ("chrom", "start", "end", "strand"), "EXPRESSION"
 SPLITS = ("train", "valid", "test")
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 UNKNOWN = "unknown"  # a chromosome that nobody named
-UPPER = bytes(ord(chr(code).upper()) if chr(code) in "ACGTacgt" else ord("N") for code in range(256))
 LETTERS = np.frombuffer(b"NACGT", np.uint8)  # by 1 + place in the one-hot code; four zeros are N
 MOST_BASES, MOST_LABELS, LONGEST_NAME = 2**31, 1000, 200  # of a file from outside
 BLOCK_BYTES, MOST_CHUNK_BYTES = 2**25, 2**28  # of one-hot codes in memory at once; of a chunk that HDF5 unpacks whole

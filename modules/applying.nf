@@ -83,7 +83,7 @@ def sequenceWays(values) {
 // Return what is wrong where networks are applied to sequence: no line or several.
 def wrongSequences(values, rules, bundles) {
     def ways = sequenceWays(values)
-    def known = sequenceWays(values) + ['weights', 'apply', 'variants', 'tss_index', 'track_step', 'track_label', 'fasta', 'halflife', 'device', 'outdir', 'help', 'version', 'seed', 'assembly']
+    def known = ways + ['weights', 'apply', 'variants', 'tss_index', 'track_step', 'track_label', 'fasta', 'halflife', 'device', 'outdir', 'help', 'version', 'seed', 'assembly']
     def idle = rules.keySet().findAll { name -> onCommandLine(name) && !(name in known) && values[name] != false }
     idle.collect { name -> "--${name}: has no effect beside --${ways ? ways[0] : 'weights'}" } + [
         ways ? null : '--weights: nothing to predict; give --sequences, --sites or a --locus',

@@ -14,7 +14,8 @@ Nothing in it is ever executed: networks are loaded as tensors and plain values,
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from hashlib import file_digest, sha256
 from pathlib import Path
@@ -166,6 +167,16 @@ class Bundle:
             raise InputError(f"{told} predicts {own['genes']:,} genes, {theirs}; --apply with --samples takes the bundle's")
         if new.chrom_sizes != self.training.chrom_sizes:
             raise InputError(f"{told} has other chromosomes or lengths than {new.path.name}; are both of {own['assembly']}?")
+
+
+@contextmanager
+def faults_of(bundle: Bundle, part: str) -> Iterator[None]:
+    """Say in one line that a bundle whose digests are right holds what no run of ours wrote there."""
+    try:
+        yield
+    except NOT_OURS as error:
+        what = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+        raise InputError(f"bundle {bundle.path.name}: {part} cannot be used ({what}); it was made by other code or forged") from error
 
 
 def read_summary(path: Path) -> dict[str, object]:

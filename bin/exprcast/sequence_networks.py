@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from exprcast.bundle import NOT_OURS, Bundle, network_file
+from exprcast.bundle import Bundle, faults_of, network_file
 from exprcast.checkpoint import load_checkpoint
 from exprcast.cli import InputError, log
 from exprcast.families.xpresso import Config, Model
@@ -122,11 +122,8 @@ def load_bundle(bundle: Bundle) -> list[Network]:
     networks, collapsed = [], []
     for name in (network_file(fold, seed) for fold in bundle.folds for seed in bundle.seeds):
         content = load_checkpoint(bundle.file(name))
-        try:
+        with faults_of(bundle, name):
             networks.append(make_network(content))
-        except NOT_OURS as error:
-            what = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
-            raise InputError(f"bundle {bundle.path.name}: {name} cannot be used ({what}); it was made by other code or forged") from error
         collapsed += [name] * (content["status"] == "collapsed")
     if any(one.window != networks[0].window or len(one.mean) != len(networks[0].mean) for one in networks):
         raise InputError(f"bundle {bundle.path.name}: its networks do not all read and predict the same; copy the whole folder again")

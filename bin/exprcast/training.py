@@ -108,7 +108,9 @@ def keep_memory() -> None:
 def masked_mse(prediction: torch.Tensor, target: torch.Tensor, scale: torch.Tensor | float = 1.0) -> torch.Tensor:
     """Return the mean squared error over measured targets, in units of `scale`, one for all outputs or one each."""
     measured = ~torch.isnan(target)
-    return nn.functional.mse_loss((prediction / scale)[measured], (target / scale)[measured])
+    if isinstance(scale, torch.Tensor):
+        prediction, target = prediction / scale, target / scale
+    return nn.functional.mse_loss(prediction[measured], target[measured])
 
 
 def scale_of(model: nn.Module) -> torch.Tensor | float:

@@ -131,8 +131,12 @@ def halflife(dataset: Dataset) -> np.ndarray:
     """Return (genes, features) float64 with lengths as log10(x + 0.1), NaN of genes without a coding sequence; no columns where there are none."""
     if not dataset.has(HALFLIFE):
         return np.zeros((len(dataset.genes), 0))
-    values = dataset.array(HALFLIFE).astype(np.float64)
-    if dataset.file[HALFLIFE].attrs["scale"] == "measured":
+    return transformed(dataset.array(HALFLIFE).astype(np.float64), str(dataset.file[HALFLIFE].attrs["scale"]))
+
+
+def transformed(values: np.ndarray, scale: str) -> np.ndarray:
+    """Return (genes, features) with lengths and density as log10(x + 0.1), changed in place where they are as measured."""
+    if scale == "measured":
         values[:, LOGARITHMIC] = np.log10(values[:, LOGARITHMIC] + 0.1)
     return values
 
