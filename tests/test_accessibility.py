@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from exprcast.accessibility import choose_tss, encode, log_signal, normalise, quantile_reference, read_windows, sample_codes
+from exprcast.accessibility import Scaled, choose_tss, encode, log_signal, normalise, quantile_reference, read_windows, sample_codes
 from exprcast.dataset import Dataset
 from tiny import tiny_dataset
 
@@ -32,7 +32,7 @@ def with_bins(tmp_path, bins, signal, strand=("+", "-"), tss=(50_100, 50_100)):
 
 def windows_of(dataset, reference, flank_bp, bin_bp):
     """Return (samples, genes, bins)."""
-    return np.stack(list(read_windows(dataset, np.arange(8), dataset.array("tss/position"), reference, flank_bp, bin_bp)))
+    return np.stack(list(read_windows(Scaled(dataset, reference), np.arange(8), dataset.array("tss/position"), flank_bp, bin_bp)))
 
 
 def test_minus_gene_equals_its_mirrored_plus_twin(tmp_path):
@@ -80,7 +80,7 @@ def test_equal_signals_stay_equal():
 
 def test_open_bin_is_never_coded_as_closed(tmp_path):
     dataset = with_bins(tmp_path, [5], [0.0])
-    assert sample_codes(dataset, 0, (np.array([1]), np.array([0.0], np.float32)))[5] == 1
+    assert sample_codes(Scaled(dataset, (np.array([1]), np.array([0.0], np.float32))), 0)[5] == 1
 
 
 def test_tss_with_signal_in_training_is_chosen(tmp_path):
@@ -95,5 +95,5 @@ def test_tss_with_signal_in_training_is_chosen(tmp_path):
         file.create_dataset("tss/source", data=["t"] * 5, dtype=h5py.string_dtype())
     dataset = Dataset(path)
     reference = quantile_reference(dataset, np.arange(8))
-    assert choose_tss(dataset, np.arange(8), reference).tolist() == [100_100, 100_100, 100_100]
-    assert choose_tss(dataset, np.arange(0), reference).tolist() == [far, 100_100, 100_100], "without signal the first TSS stands"
+    assert choose_tss(Scaled(dataset, reference), np.arange(8)).tolist() == [100_100, 100_100, 100_100]
+    assert choose_tss(Scaled(dataset, reference), np.arange(0)).tolist() == [far, 100_100, 100_100], "without signal the first TSS stands"

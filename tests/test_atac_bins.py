@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from exprcast.accessibility import Scaled
 from exprcast.cli import InputError
 from exprcast.dataset import Dataset
 from exprcast.families import atac_bins
@@ -60,10 +61,10 @@ def read(dataset, settings, rows=None):
 
 def test_the_bins_that_vary_most_over_training_samples_are_chosen(tmp_path):
     dataset = with_bins(tmp_path, [{10: 9, 20: 9, 30: 9}, {10: 9, 20: 9}, {10: 9}, {10: 9}, {40: 9}])
-    chosen = partial(atac_bins.choose_bins, dataset, np.arange(4), STRONG)
+    chosen = partial(atac_bins.choose_bins, Scaled(dataset, STRONG), np.arange(4))
     assert chosen(config(values="open", max_bins=1)).tolist() == [20], "open in two of four"
     assert chosen(config(values="open")).tolist() == [20, 30], "10 is open in all, 40 in a sample that is not in training"
-    everyone = atac_bins.choose_bins(dataset, np.arange(5), STRONG, config(values="open"))
+    everyone = atac_bins.choose_bins(Scaled(dataset, STRONG), np.arange(5), config(values="open"))
     assert everyone.tolist() == [10, 20, 30, 40]
 
 
@@ -79,11 +80,11 @@ def test_every_bin_of_the_genome_is_read_also_those_never_open(tmp_path):
 
 def test_a_wide_bin_holds_the_strongest_of_its_stored_bins_and_none_of_the_next_chromosome(tmp_path):
     dataset = with_bins(tmp_path, [{1_999: 3, 2_000: 7, 2_004: 31, 2_005: 1}, {5: 1}, {6: 1}, {7: 1}])
-    bins, values = atac_bins.read_bins(dataset, 0, STRONG, config(bin_bp=1_000))
+    bins, values = atac_bins.read_bins(Scaled(dataset, STRONG), 0, config(bin_bp=1_000))
     assert bins.tolist() == [399, 400, 401], "chr1's last, chr2's first and second"
     expected = np.interp(np.log([3, 1, 4]), np.log([1, 10]), [8, 2])  # by rank: 2,004 is the strongest, 1,999 the third
     np.testing.assert_allclose(values, expected, rtol=1e-5)
-    assert atac_bins.read_bins(dataset, 0, STRONG, config(bin_bp=1_000, values="open"))[1].tolist() == [1, 1, 1]
+    assert atac_bins.read_bins(Scaled(dataset, STRONG), 0, config(bin_bp=1_000, values="open"))[1].tolist() == [1, 1, 1]
 
 
 def test_targets_are_logarithms_or_the_values_as_they_are(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from sklearn.kernel_ridge import KernelRidge
 
-from exprcast.accessibility import genome_gram, normalise, quantile_reference
+from exprcast.accessibility import Scaled, genome_gram, normalise, quantile_reference
 from exprcast.cli import InputError
 from exprcast.context import CIS, FEATURES, PROGRAMMES, SIGNALS, centre, nearer_genes, ridge
 from exprcast.dataset import Dataset, write_array
@@ -52,7 +52,7 @@ def test_genome_gram_is_the_product_of_dense_genomes(dataset):
         bins, signal = dataset.open_bins(sample)
         genome[sample, bins] = normalise(np.log2(1 + signal), reference)
     for in_memory in (100, 10**6):  # three and a half samples' open bins, or all
-        gram = genome_gram(dataset, reference, np.arange(10), 8_000, in_memory)
+        gram = genome_gram(Scaled(dataset, reference, in_memory), np.arange(10), 8_000)
         assert gram[:10] == pytest.approx((genome @ genome.T)[:10], rel=1e-3) and np.array_equal(gram, gram.T, equal_nan=True)
         assert np.isnan(gram[10, 11]) and gram[11, 11] == pytest.approx((genome[11] ** 2).sum(), rel=1e-3)
 
@@ -60,9 +60,9 @@ def test_genome_gram_is_the_product_of_dense_genomes(dataset):
 def test_similarity_is_the_same_bytes_whatever_else_is_there(dataset, tmp_path):
     training = np.array([0, 3, 5])
     reference = quantile_reference(dataset, training)
-    usual = genome_gram(dataset, reference, training, 8_000)
+    usual = genome_gram(Scaled(dataset, reference), training, 8_000)
     others = without(dataset, tmp_path / "few.h5", lambda sample, bins: ~np.isin(sample, [*training, 7]) & (bins % 2_000 > 1_000))
-    got = genome_gram(others, reference, training)
+    got = genome_gram(Scaled(others, reference), training)
     assert np.array_equal(got[7], usual[7], equal_nan=True) and got[1, 1] < 0.9 * usual[1, 1]
 
 

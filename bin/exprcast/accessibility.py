@@ -54,15 +54,37 @@ def normalise(values: np.ndarray, reference: tuple[np.ndarray, np.ndarray]) -> n
     return np.interp(np.log(ranks), np.log(reference[0]), reference[1]).astype(np.float32)
 
 
-def sample_codes(dataset: Dataset, sample: int, reference: tuple[np.ndarray, np.ndarray], flank: int = 0) -> np.ndarray:
+class Scaled:
+    """A dataset's open bins with their log signals on a reference's scale.
+
+    Each sample's are worked out once and kept, if those of all samples together are at most `in_memory` bins.
+    """
+
+    def __init__(self, dataset: Dataset, reference: tuple[np.ndarray, np.ndarray], in_memory: int = MOST_IN_MEMORY) -> None:
+        self.dataset, self.reference = dataset, reference
+        self.passes = max(-(-int(dataset.array("accessibility/indptr")[-1]) // in_memory), 1)  # over the genome, to hold so much at once
+        self.kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    def open_bins(self, sample: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return one sample's open bins, ascending, and their values."""
+        found = self.kept.get(sample)
+        if found is None:
+            bins, values = log_signal(self.dataset, sample)
+            found = bins, normalise(values, self.reference)
+            if self.passes == 1:
+                self.kept[sample] = found
+        return found
+
+
+def sample_codes(scaled: Scaled, sample: int, flank: int = 0) -> np.ndarray:
     """Return uint8 codes of one sample's normalised signal in all bins of the genome.
 
     `flank` closed bins stand before each chromosome and after the last, so that no window of ± flank bins reaches into another one.
     """
-    bins, values = log_signal(dataset, sample)
-    offsets = bin_offsets(dataset.chrom_sizes, dataset.bin_bp)
+    bins, values = scaled.open_bins(sample)
+    offsets = bin_offsets(scaled.dataset.chrom_sizes, scaled.dataset.bin_bp)
     codes = np.zeros(offsets[-1] + len(offsets) * flank, dtype=np.uint8)
-    codes[bins + np.searchsorted(offsets, bins, side="right") * flank] = encode(normalise(values, reference))
+    codes[bins + np.searchsorted(offsets, bins, side="right") * flank] = encode(values)
     return codes
 
 
@@ -71,39 +93,42 @@ def encode(values: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(values * CODES_PER_LOG2), 1, 255).astype(np.uint8)
 
 
-def genome_gram(
-    dataset: Dataset,
-    reference: tuple[np.ndarray, np.ndarray],
-    training: np.ndarray,
-    at_once: int = MOST_AT_ONCE,
-    in_memory: int = MOST_IN_MEMORY,
-) -> np.ndarray:
+def genome_gram(scaled: Scaled, training: np.ndarray, at_once: int = MOST_AT_ONCE) -> np.ndarray:
     """Return (samples, samples) inner products of normalised signals over the whole genome; NaN for two samples that are not in training.
 
     Signals count in steps of 1/256, so that sums of products are whole numbers that a float64 holds: a product is the same bytes whatever
     other samples stand beside it. `at_once` numbers are multiplied at once. Of large cohorts one part of the genome after the other is
-    in memory, so that about `in_memory` open bins are; all samples are read anew for each.
+    in memory; all samples are read anew for each.
     """
-    count, total = len(dataset.samples), bin_offsets(dataset.chrom_sizes, dataset.bin_bp)[-1]
-    passes = -(-int(dataset.array("accessibility/indptr")[-1]) // in_memory)
-    bounds = np.linspace(0, total, max(passes, 1) + 1).astype(int)
+    count = len(scaled.dataset.samples)
+    bounds = np.linspace(0, bin_offsets(scaled.dataset.chrom_sizes, scaled.dataset.bin_bp)[-1], scaled.passes + 1).astype(int)
     products, size = np.zeros((len(training), count)), np.zeros(count)
     for low, high in zip(bounds[:-1], bounds[1:], strict=True):
-        columns = [part_of_sample(dataset, sample, reference, low, high) for sample in range(count)]
-        size += [(values.astype(np.float64) ** 2).sum() for _, values in columns]
+        columns = [part_of_sample(scaled, sample, low, high) for sample in range(count)]
+        size += [(in_steps(values) ** 2).sum() for _, values in columns]
         starts = np.append(np.arange(low, high, max(at_once // count, 1)), high)
         places = [np.searchsorted(bins, starts.astype(bins.dtype)) for bins, _ in columns]
         for number, (start, end) in enumerate(zip(starts[:-1], starts[1:], strict=True)):
-            block = np.zeros((count, end - start))
-            for sample, (bins, values) in enumerate(columns):
-                part = slice(*places[sample][number : number + 2])
-                block[sample, bins[part] - start] = values[part]
-            block = block[:, block[training].any(axis=0)]
+            parts = [slice(*place[number : number + 2]) for place in places]
+            opened = np.zeros(end - start, dtype=bool)  # in some training sample: no other bin counts
+            for sample in training:
+                opened[columns[sample][0][parts[sample]] - start] = True
+            column = np.cumsum(opened, dtype=np.int32) - 1
+            block = np.zeros((count, np.count_nonzero(opened)))
+            for row, part, (bins, values) in zip(block, parts, columns, strict=True):
+                own = bins[part] - start
+                inside = opened[own]
+                row[column[own[inside]]] = in_steps(values[part][inside])
             products += block[training] @ block.T
     gram = np.full((count, count), np.nan)
     gram[training], gram[:, training] = products, products.T
     np.fill_diagonal(gram, size)
     return gram / GRAM_STEPS**2
+
+
+def in_steps(values: np.ndarray) -> np.ndarray:
+    """Return float64 whole numbers: values in steps of 1/256."""
+    return np.rint(values * GRAM_STEPS).astype(np.float64)
 
 
 def cosine(gram: np.ndarray, samples: np.ndarray | int, others: np.ndarray) -> np.ndarray:
@@ -112,25 +137,24 @@ def cosine(gram: np.ndarray, samples: np.ndarray | int, others: np.ndarray) -> n
     return gram[samples, others] / size[samples] / size[others]
 
 
-def part_of_sample(
-    dataset: Dataset, sample: int, reference: tuple[np.ndarray, np.ndarray], low: int, high: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return one sample's open bins from low to high, and their normalised signal in steps of 1/256, as whole numbers."""
-    bins, values = log_signal(dataset, sample)
+def part_of_sample(scaled: Scaled, sample: int, low: int, high: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return one sample's open bins from low to high, and their normalised signal; the other bins do not stay in memory for it."""
+    bins, values = scaled.open_bins(sample)
     part = slice(*np.searchsorted(bins, (low, high)))
-    return bins[part].copy(), np.rint(normalise(values, reference)[part] * GRAM_STEPS)
+    return (bins, values) if scaled.passes == 1 else (bins[part].copy(), values[part].copy())
 
 
-def choose_tss(dataset: Dataset, samples: np.ndarray, reference: tuple[np.ndarray, np.ndarray], flank_bp: int = 500) -> np.ndarray:
+def choose_tss(scaled: Scaled, samples: np.ndarray, flank_bp: int = 500) -> np.ndarray:
     """Return (genes,) positions: of each gene's TSSs the one with the strongest mean signal within ± flank_bp in `samples`.
 
     A tie, and a gene without any signal, keeps the gene's first (default) TSS.
     """
+    dataset = scaled.dataset
     gene, position = dataset.array("tss/gene"), dataset.array("tss/position")
     flank = flank_bp // dataset.bin_bp
     total, start = np.zeros(len(gene)), window_starts(dataset, position, gene, flank)
     for sample in samples:
-        total += sliding_window_view(sample_codes(dataset, sample, reference, flank), 2 * flank + 1)[start].max(axis=1)
+        total += sliding_window_view(sample_codes(scaled, sample, flank), 2 * flank + 1)[start].max(axis=1)
     order = np.lexsort((np.arange(len(gene)), -total, gene))
     first = np.unique(gene[order], return_index=True)[1]
     return position[order][first]
@@ -143,20 +167,19 @@ def window_starts(dataset: Dataset, position: np.ndarray, gene: np.ndarray, flan
     return bin_offsets(dataset.chrom_sizes, dataset.bin_bp)[chrom] + position // dataset.bin_bp + chrom * flank
 
 
-def read_windows(
-    dataset: Dataset, samples: np.ndarray, position: np.ndarray, reference: tuple[np.ndarray, np.ndarray], flank_bp: int, bin_bp: int
-) -> Iterator[np.ndarray]:
+def read_windows(scaled: Scaled, samples: np.ndarray, position: np.ndarray, flank_bp: int, bin_bp: int) -> Iterator[np.ndarray]:
     """Yield for each sample (genes, bins) uint8 codes of ± flank_bp around each gene's TSS, upstream first on the gene's own strand.
 
     Bins of `bin_bp` (a multiple of the stored width) hold the maximum of the stored ones. The bin of the TSS opens the second
     half on both strands. Beyond the chromosome's ends all is closed.
     """
+    dataset = scaled.dataset
     flank, multiple = flank_bp // dataset.bin_bp, bin_bp // dataset.bin_bp
     minus = np.array([strand == "-" for strand in dataset.text("genes/strand")])
     start = window_starts(dataset, position, np.arange(len(position)), flank) + minus
     progress = Progress(len(samples), "samples' windows read")
     for done, sample in enumerate(samples, 1):
-        windows = sliding_window_view(sample_codes(dataset, sample, reference, flank), 2 * flank)[start]
+        windows = sliding_window_view(sample_codes(scaled, sample, flank), 2 * flank)[start]
         windows[minus] = windows[minus, ::-1]
         narrow = windows.reshape(len(position), -1, multiple)
         yield reduce(np.maximum, (narrow[:, :, i] for i in range(multiple)))  # ten times faster than max(axis=2)

@@ -11,6 +11,7 @@ samples that were as unknown as a new one will be. Features of RNA are NaN for g
 reference lacks counts there as its mean over the others.
 """
 
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -92,12 +93,15 @@ class Reader:
 
     def read(self, codes: np.ndarray, genes: slice | np.ndarray = slice(None)) -> Around:
         """Return signals and windows around some genes from the codes (genes, narrow bins) of their windows."""
-        values = codes.astype(np.float32) / CODES_PER_LOG2
-        windows = values.reshape(len(values), -1, self.multiple).mean(axis=2)
-        plain = values @ self.weights
+        narrow = codes.reshape(len(codes), -1, self.multiple)
+        sums = reduce(np.add, (narrow[:, :, i] for i in range(self.multiple)), np.zeros(1, np.uint16))  # ten times faster than mean(axis=2)
+        windows = sums.astype(np.float32) / CODES_PER_LOG2 / self.multiple
+        plain = codes.astype(np.float32) @ (self.weights / CODES_PER_LOG2)
         contested = (windows * self.contested[genes]) @ self.wide_weights
-        highest, opened = values[:, self.promoter].max(axis=1), (codes > 0).mean(axis=1, dtype=np.float32) * 10
-        return Around(np.column_stack([highest, plain, opened, contested]), np.rint(windows * CODES_PER_LOG2) / CODES_PER_LOG2)
+        opened = reduce(np.add, (narrow[:, :, i] > 0 for i in range(self.multiple)), np.zeros(1, np.uint8)).sum(axis=1, dtype=np.float32)
+        highest = codes[:, self.promoter].max(axis=1).astype(np.float32) / CODES_PER_LOG2
+        signals = np.column_stack([highest, plain, opened / codes.shape[1] * 10, contested])
+        return Around(signals, np.rint(windows * CODES_PER_LOG2) / CODES_PER_LOG2)
 
 
 def unit_sum(weight: np.ndarray) -> np.ndarray:
@@ -122,13 +126,18 @@ def centre(kernel: np.ndarray) -> np.ndarray:
     return kernel - mean[:, :, None] - mean[:, None, :] + mean[:, :-1].mean(axis=1)[:, None, None]
 
 
-def ridge(kernel: np.ndarray, change: np.ndarray, penalty: np.ndarray | float) -> np.ndarray:
-    """Return (genes,) what kernel ridge regression predicts for the last member from the references' (references, genes) changes.
+def ridge_weights(kernel: np.ndarray, penalty: np.ndarray | float) -> np.ndarray:
+    """Return (…, references) how much each reference counts in kernel ridge regression's prediction for the last member.
 
-    `penalty` is added to the diagonal of each gene's centred kernel (genes, members, members).
+    `penalty` is added to the diagonal of centred kernels (…, members, members).
     """
-    square = kernel[:, :-1, :-1] + (np.asarray(penalty) + 1e-6).reshape(-1, 1, 1) * np.eye(kernel.shape[1] - 1)
-    return np.einsum("gr,gr->g", kernel[:, -1, :-1], np.linalg.solve(square, change.T[:, :, None])[:, :, 0])
+    square = kernel[..., :-1, :-1] + (np.asarray(penalty) + 1e-6)[..., None, None] * np.eye(kernel.shape[-1] - 1)
+    return np.linalg.solve(square, kernel[..., :-1, -1:])[..., 0]
+
+
+def ridge(kernel: np.ndarray, change: np.ndarray, penalty: np.ndarray) -> np.ndarray:
+    """Return (genes,) what it predicts from the references' (references, genes) changes, with kernels (genes, members, members)."""
+    return np.einsum("gr,rg->g", ridge_weights(kernel, penalty), change)
 
 
 def variance(kernel: np.ndarray) -> np.ndarray:
@@ -154,8 +163,8 @@ def compare(
     slopes = covariance / ((deviation**2).mean(axis=0) + scales[: len(SIGNALS)]) * changes
     offset = near - known
     told = [offset, near, rna_change.std(axis=0), rna_change.max(axis=0), rna_change.min(axis=0)]
-    kernels = [local_kernel(own.windows, others.windows, root) for root in roots]
-    predicted = [ridge(relation.kernel[None], rna_change, PENALTY), relation.soft @ rna_change, rna_change[relation.nearest]]
+    kernels = local_kernels(own.windows, others.windows, roots)
+    predicted = [ridge_weights(relation.kernel, PENALTY) @ rna_change, relation.soft @ rna_change, rna_change[relation.nearest]]
     distance = np.diagonal(kernels[-1], axis1=1, axis2=2)[:, :-1] - 2 * kernels[-1][:, -1, :-1]
     predicted.append(rna_change[distance.argmin(axis=1), np.arange(len(near))])
     spread = [np.maximum(variance(kernel), 1e-3) for kernel in kernels]
@@ -173,11 +182,13 @@ def compare(
     return np.column_stack([own.signals, changes, of_rna]).astype(np.float32)
 
 
-def local_kernel(own: np.ndarray, others: np.ndarray, root: np.ndarray) -> np.ndarray:
-    """Return (genes, members, members) centred inner products of windows (genes, wide bins) and (references, genes, wide bins)."""
-    members = (np.concatenate([others, own[None]]) - others.mean(axis=0)) * root
-    members = np.ascontiguousarray(members.transpose(1, 0, 2))
-    return centre((members @ members.transpose(0, 2, 1)).astype(np.float64))
+def local_kernels(own: np.ndarray, others: np.ndarray, roots: list[np.ndarray]) -> list[np.ndarray]:
+    """Return for each root (genes, members, members) centred inner products of windows (genes, wide bins) and (references, genes, wide bins)."""
+    members = np.empty((others.shape[1], len(others) + 1, others.shape[2]), dtype=np.float32)
+    members[:, :-1], members[:, -1] = others.transpose(1, 0, 2), own
+    members -= others.mean(axis=0)[:, None]
+    scaled = (members * root[:, None] for root in roots)
+    return [centre((one @ one.transpose(0, 2, 1)).astype(np.float64)) for one in scaled]
 
 
 def programmes(features: np.ndarray, rna: np.ndarray) -> None:

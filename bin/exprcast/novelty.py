@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from exprcast.accessibility import cosine, genome_gram, quantile_reference
+from exprcast.accessibility import Scaled, cosine, genome_gram, quantile_reference
 from exprcast.dataset import TEST, VALID, Dataset
 from exprcast.joined import JoinedDataset
 
@@ -25,7 +25,7 @@ def held_out_distances(dataset: Dataset) -> Nearest:
     if not dataset.has("accessibility/bin"):
         return Nearest([""] * len(dataset.samples), np.full(len(dataset.samples), np.nan))
     every = np.arange(len(dataset.samples))
-    distance = distances(genome_gram(dataset, quantile_reference(dataset, every), every), every, every)
+    distance = distances(genome_gram(Scaled(dataset, quantile_reference(dataset, every)), every), every, every)
     tested, learnt = dataset.sample_role == TEST, dataset.sample_role <= VALID
     known = np.where(tested.any(axis=0)[:, None], learnt[tested.argmax(axis=0)], False)  # (samples, samples)
     return choose_nearest(np.where(known, distance, np.nan), dataset.samples)
@@ -37,7 +37,7 @@ def new_distances(joined: JoinedDataset) -> Nearest:
     if not training.has("accessibility/bin"):
         return Nearest([""] * len(joined.rows), np.full(len(joined.rows), np.nan))
     every = np.arange(len(training.samples))
-    gram = genome_gram(joined, quantile_reference(training, every), every)
+    gram = genome_gram(Scaled(joined, quantile_reference(training, every)), every)
     return choose_nearest(distances(gram, joined.asked, every), training.samples)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from exprcast.accessibility import genome_gram, quantile_reference
+from exprcast.accessibility import Scaled, genome_gram, quantile_reference
 from exprcast.dataset import TEST, Dataset
 from exprcast.metrics import interval_of_ratio
 
@@ -108,7 +108,7 @@ def simple_baselines(dataset: Dataset) -> dict[str, np.ndarray]:
     found = {name: np.full(observed.shape, np.nan) for name in ("constant 0", "1-NN", "kernel ridge")}
     found["constant 0"][:] = 0
     for test, train in tests_of(dataset):
-        gram = genome_gram(dataset, quantile_reference(dataset, train), train)
+        gram = genome_gram(Scaled(dataset, quantile_reference(dataset, train)), train)
         size = np.sqrt(np.diag(gram))
         cosine = gram / np.outer(size, size)
         found["1-NN"][test] = observed[train[cosine[np.ix_(test, train)].argmax(axis=1)]]

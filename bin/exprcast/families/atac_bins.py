@@ -22,9 +22,8 @@ from torch import nn
 
 from exprcast.accessibility import (
     CODES_PER_LOG2,
+    Scaled,
     choose_tss,
-    log_signal,
-    normalise,
     quantile_reference,
     sample_codes,
     stored_reference,
@@ -50,7 +49,6 @@ METHODS = (
 WORDS = {"values": ("signal", "open"), "target": ("log2", "raw")}
 RULE_FLANK_BP, RULE_DECAY_BP = 20_000, 5_000
 GAIN = 2.0  # norm of a typical sample's components, tried on ten blood populations
-Reference = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass
@@ -96,30 +94,31 @@ def prepare(dataset: Dataset, rows: Rows, config: Config) -> dict:
     if config.bin_bp % dataset.bin_bp:
         raise InputError(f"atac_bins: bins of {config.bin_bp} bp are no multiple of the dataset's {dataset.bin_bp} bp; change --bin_bp")
     reference = quantile_reference(dataset, rows.samples)
-    bins, tss = choose_bins(dataset, rows.samples, reference, config), choose_tss(dataset, rows.samples, reference)
-    mean_bins = read_samples(dataset, rows.samples, bins, reference, config).mean(axis=0)
+    scaled = Scaled(dataset, reference)
+    bins, tss = choose_bins(scaled, rows.samples, config), choose_tss(scaled, rows.samples)
+    mean_bins = read_samples(scaled, rows.samples, bins, config).mean(axis=0)
     return {
         "reference_rank": torch.from_numpy(reference[0]),
         "reference_value": torch.from_numpy(reference[1]),
         "bins": torch.from_numpy(bins),
         "mean_bins": torch.from_numpy(np.asarray(mean_bins, dtype=np.float32).ravel()),
         "tss": torch.from_numpy(tss),
-        "mean_near": torch.from_numpy(signal_near(dataset, rows.samples, tss, reference).mean(axis=0)),
+        "mean_near": torch.from_numpy(signal_near(scaled, rows.samples, tss).mean(axis=0)),
         "components": torch.tensor(min(config.components, max(len(rows.samples) - 1, 1))),
     }
 
 
-def choose_bins(dataset: Dataset, samples: np.ndarray, reference: Reference, config: Config) -> np.ndarray:
+def choose_bins(scaled: Scaled, samples: np.ndarray, config: Config) -> np.ndarray:
     """Return the numbers of the `max_bins` bins whose values vary most over samples, ascending; of equal ones the first.
 
     One pass over the samples; a few genome-long arrays are held, however many samples there are.
     """
-    total = count_bins(dataset, config.bin_bp)
+    total = count_bins(scaled.dataset, config.bin_bp)
     if not config.max_bins:
         return np.arange(total)
     sums, squares = np.zeros(total), np.zeros(total)
     for sample in samples:
-        bins, values = read_bins(dataset, sample, reference, config)
+        bins, values = read_bins(scaled, sample, config)
         sums[bins] += values
         squares[bins] += values.astype(np.float64) ** 2
     squares -= sums**2 / len(samples)  # now the variance, times the number of samples
@@ -134,24 +133,24 @@ def count_bins(dataset: Dataset, bin_bp: int) -> int:
     return int(bin_offsets(dataset.chrom_sizes, bin_bp)[-1])
 
 
-def read_bins(dataset: Dataset, sample: int, reference: Reference, config: Config) -> tuple[np.ndarray, np.ndarray]:
+def read_bins(scaled: Scaled, sample: int, config: Config) -> tuple[np.ndarray, np.ndarray]:
     """Return a sample's open bins of `bin_bp`, ascending, and their values: 1, or the largest signal of the stored bins inside."""
-    stored, signal = log_signal(dataset, sample)
+    dataset, (stored, values) = scaled.dataset, scaled.open_bins(sample)
     narrow, wide = (bin_offsets(dataset.chrom_sizes, bin_bp) for bin_bp in (dataset.bin_bp, config.bin_bp))
     chrom = np.searchsorted(narrow, stored, side="right") - 1
     bins, first = np.unique(wide[chrom] + (stored - narrow[chrom]) // (config.bin_bp // dataset.bin_bp), return_index=True)
     if config.values == "open" or not len(bins):
         return bins, np.ones(len(bins), np.float32)
-    return bins, np.maximum.reduceat(normalise(signal, reference), first)
+    return bins, np.maximum.reduceat(values, first)
 
 
-def read_samples(dataset: Dataset, samples: np.ndarray, chosen: np.ndarray, reference: Reference, config: Config) -> csr_matrix:
+def read_samples(scaled: Scaled, samples: np.ndarray, chosen: np.ndarray, config: Config) -> csr_matrix:
     """Return (samples, chosen bins) float32."""
-    place = np.full(count_bins(dataset, config.bin_bp), -1, dtype=np.int32)
+    place = np.full(count_bins(scaled.dataset, config.bin_bp), -1, dtype=np.int32)
     place[chosen] = np.arange(len(chosen))
     columns, data = [], []
     for sample in samples:
-        bins, values = read_bins(dataset, sample, reference, config)
+        bins, values = read_bins(scaled, sample, config)
         inside = place[bins] >= 0
         columns.append(place[bins][inside])
         data.append(values[inside])
@@ -159,23 +158,23 @@ def read_samples(dataset: Dataset, samples: np.ndarray, chosen: np.ndarray, refe
     return csr_matrix((np.concatenate(data), np.concatenate(columns), indptr), shape=(len(samples), len(chosen)))
 
 
-def signal_near(dataset: Dataset, samples: np.ndarray, tss: np.ndarray, reference: Reference) -> np.ndarray:
+def signal_near(scaled: Scaled, samples: np.ndarray, tss: np.ndarray) -> np.ndarray:
     """Return (samples, genes) float32: the sum of the normalised signal around each gene's start site; weights halve every 3.5 kb."""
-    flank = RULE_FLANK_BP // dataset.bin_bp
+    dataset, flank = scaled.dataset, RULE_FLANK_BP // scaled.dataset.bin_bp
     start = window_starts(dataset, tss, np.arange(len(tss)), flank)
     weights = np.exp(-np.abs(np.arange(-flank, flank + 1)) * dataset.bin_bp / RULE_DECAY_BP).astype(np.float32) / CODES_PER_LOG2
     near = np.empty((len(samples), len(tss)), dtype=np.float32)
     for row, sample in enumerate(samples):
-        near[row] = sliding_window_view(sample_codes(dataset, sample, reference, flank), 2 * flank + 1)[start] @ weights
+        near[row] = sliding_window_view(sample_codes(scaled, sample, flank), 2 * flank + 1)[start] @ weights
     return near
 
 
 def extract(dataset: Dataset, config: Config, state: dict, allocate: Allocate) -> None:
     """Fill what examples read: the chosen bins of all samples, sparse, and of those asked for the signal near start sites."""
-    reference, samples = stored_reference(state), np.arange(len(dataset.samples))
-    bins = read_samples(dataset, samples, state["bins"].numpy(), reference, config)
+    scaled, samples = Scaled(dataset, stored_reference(state)), np.arange(len(dataset.samples))
+    bins = read_samples(scaled, samples, state["bins"].numpy(), config)
     near = np.full((len(samples), len(dataset.genes)), np.nan, dtype=np.float32)
-    near[dataset.asked] = signal_near(dataset, dataset.asked, state["tss"].numpy(), reference)
+    near[dataset.asked] = signal_near(scaled, dataset.asked, state["tss"].numpy())
     for name, values in {"bin_value": bins.data, "bin_place": bins.indices, "bin_start": bins.indptr, "near": near}.items():
         allocate(name, values.shape, values.dtype.str)[:] = values
 

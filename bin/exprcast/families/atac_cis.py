@@ -19,7 +19,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from exprcast.accessibility import CODES_PER_LOG2, bin_centres, choose_tss, genome_gram, quantile_reference, read_windows, stored_reference
+from exprcast.accessibility import (
+    CODES_PER_LOG2,
+    Scaled,
+    bin_centres,
+    choose_tss,
+    genome_gram,
+    quantile_reference,
+    read_windows,
+    stored_reference,
+)
 from exprcast.cli import InputError
 from exprcast.dataset import Dataset
 from exprcast.family import Allocate
@@ -69,8 +78,9 @@ def prepare(dataset: Dataset, rows: Rows, config: Config) -> dict:
             f"atac_cis: bins of {config.bin_bp} bp and a flank of {config.flank_bp} bp are not multiples of the dataset's {dataset.bin_bp} bp"
         )
     reference = quantile_reference(dataset, rows.samples)
-    tss = choose_tss(dataset, rows.samples, reference)
-    windows = read_windows(dataset, rows.samples, tss, reference, config.flank_bp, config.bin_bp)
+    scaled = Scaled(dataset, reference)
+    tss = choose_tss(scaled, rows.samples)
+    windows = read_windows(scaled, rows.samples, tss, config.flank_bp, config.bin_bp)
     mean_window = reduce(np.add, windows, np.uint32(0)) / len(rows.samples)
     level = np.full(len(dataset.genes), np.nan, dtype=np.float32)
     values = np.log2(1 + dataset.array(TARGET)[np.ix_(rows.samples, rows.genes)])
@@ -88,12 +98,12 @@ def prepare(dataset: Dataset, rows: Rows, config: Config) -> dict:
 
 def extract(dataset: Dataset, config: Config, state: dict, allocate: Allocate) -> None:
     """Fill `windows` (samples, genes, bins) uint8 with the codes of samples that are asked for, one by one, and `gram` (samples, samples)."""
-    count, reference = len(dataset.samples), stored_reference(state)
+    count, scaled = len(dataset.samples), Scaled(dataset, stored_reference(state))
     windows = allocate("windows", (count, len(dataset.genes), 2 * config.flank_bp // config.bin_bp), "uint8")
-    codes = read_windows(dataset, dataset.asked, state["tss"].numpy(), reference, config.flank_bp, config.bin_bp)
+    codes = read_windows(scaled, dataset.asked, state["tss"].numpy(), config.flank_bp, config.bin_bp)
     for sample, own in zip(dataset.asked, codes, strict=True):
         windows[sample] = own
-    allocate("gram", (count, count), "f8")[:] = genome_gram(dataset, reference, state["samples"].numpy())
+    allocate("gram", (count, count), "f8")[:] = genome_gram(scaled, state["samples"].numpy())
 
 
 class Examples:

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from exprcast.accessibility import CODES_PER_LOG2, choose_tss, genome_gram, quantile_reference, read_windows, stored_reference
+from exprcast.accessibility import CODES_PER_LOG2, Scaled, choose_tss, genome_gram, quantile_reference, read_windows, stored_reference
 from exprcast.cli import InputError, Progress
 from exprcast.context import CIS, FEATURES, PROGRAMMES, SIGNALS, WIDE_BP, Reader, compare, kernel_weights, nearer_genes
 from exprcast.dataset import Dataset
@@ -93,7 +93,7 @@ def prepare(dataset: Dataset, rows: Rows, config: Config) -> dict:
     return {
         "reference_rank": torch.from_numpy(reference[0]),
         "reference_value": torch.from_numpy(reference[1]),
-        "tss": torch.from_numpy(choose_tss(dataset, rows.samples, reference)),
+        "tss": torch.from_numpy(choose_tss(Scaled(dataset, reference), rows.samples)),
         "samples": torch.from_numpy(rows.samples),
         "genes": torch.from_numpy(rows.genes),
         "groups": torch.from_numpy(groups),
@@ -118,13 +118,13 @@ def extract(dataset: Dataset, config: Config, state: dict, allocate: Allocate) -
     nearer = nearer_genes(dataset, state["tss"].numpy(), config.flank_bp)
     signals = allocate("signals", (*shape, len(SIGNALS)), "f2")
     windows = allocate("windows", (*shape, nearer.shape[1]), "u1")
-    reader = Reader(dataset, config.flank_bp, nearer)
+    reader, scaled = Reader(dataset, config.flank_bp, nearer), Scaled(dataset, stored_reference(state))
     read = np.union1d(rna.training, dataset.asked)
-    for sample, codes in zip(read, read_codes(dataset, config, state, read), strict=True):
+    for sample, codes in zip(read, read_codes(scaled, config, state, read), strict=True):
         around = reader.read(codes)
         signals[sample], windows[sample] = around.signals, np.rint(around.windows * CODES_PER_LOG2)
     gram = allocate("gram", (shape[0], shape[0]), "f8")
-    gram[:] = genome_gram(dataset, stored_reference(state), rna.training)
+    gram[:] = genome_gram(scaled, rna.training)
     roots = kernel_weights(config.flank_bp, nearer)
     scales = allocate("scales", (len(SIGNALS) + len(roots),), "f8")
     cohort = Cohort(signals, windows, gram, rna, roots, scales)
@@ -139,9 +139,9 @@ def extract(dataset: Dataset, config: Config, state: dict, allocate: Allocate) -
             progress.step(done)
 
 
-def read_codes(dataset: Dataset, config: Config, state: dict, samples: np.ndarray) -> Iterator[np.ndarray]:
+def read_codes(scaled: Scaled, config: Config, state: dict, samples: np.ndarray) -> Iterator[np.ndarray]:
     """Yield each sample's codes around all genes, in the dataset's own bins."""
-    return read_windows(dataset, samples, state["tss"].numpy(), stored_reference(state), config.flank_bp, dataset.bin_bp)
+    return read_windows(scaled, samples, state["tss"].numpy(), config.flank_bp, scaled.dataset.bin_bp)
 
 
 class Examples:
@@ -209,7 +209,7 @@ class Examples:
         parts = (self.extracted[name] for name in ("signals", "windows", "gram"))
         cohort = Cohort(*parts, self.rna, kernel_weights(config.flank_bp, nearer), self.extracted["scales"])
         reader = Reader(self.dataset, config.flank_bp, nearer)
-        around = next(read_codes(self.dataset, config, self.state, np.array([sample])))
+        around = next(read_codes(Scaled(self.dataset, stored_reference(self.state)), config, self.state, np.array([sample])))
         references = cohort.references(sample, config.references)
         relation = relate(self.sample_gram, sample, references)
         programme = [FEATURES.index(name) for name in PROGRAMMES]
