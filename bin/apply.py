@@ -1,5 +1,9 @@
 #!/usr/bin/env python3
-"""Predict new samples with the networks and simple rules of one fold of a bundle: bundle and dataset.h5 of new samples → matrices in HDF5."""
+"""Predict new samples with the networks of one fold of a bundle: bundle and dataset.h5 of new samples → matrices in HDF5.
+
+The fold's simple rules predict, too, where their scores can be told (RNA of a new sample was measured), or where somebody asks for them:
+boosted trees take as long as all the rest.
+"""
 
 import argparse
 import tempfile
@@ -31,6 +35,7 @@ def apply(options: argparse.Namespace) -> None:
     bundle.refuse_other(new)
     with faults_of(bundle, f"fold {options.fold}"):
         fold = Fold(bundle, options)
+    rules = options.rules or is_measured(new)
     progress = Progress(len(new.samples), f"{bundle.family} fold {options.fold}: samples predicted")
     with whole_file(options.out) as temporary, h5py.File(temporary, "w") as out:
         out.attrs.update({"format": "exprcast-applied-fold", "family": bundle.family, "fold": options.fold, "collapsed": fold.collapsed})
@@ -39,11 +44,16 @@ def apply(options: argparse.Namespace) -> None:
         for start in range(0, len(new.samples), options.block_samples):
             rows = np.arange(start, min(start + options.block_samples, len(new.samples)))
             with faults_of(bundle, f"fold {options.fold}"):
-                predicted = fold.predict(JoinedDataset(fold.training, new, rows), options.out.parent)
+                predicted = fold.predict(JoinedDataset(fold.training, new, rows), options.out.parent, rules)
             for name, values in predicted.items():
                 array = out.require_dataset(name, (len(new.samples), len(fold.training.genes)), "f4", chunks=(1, len(fold.training.genes)), compression="gzip")  # fmt: skip
                 array[rows] = values
             progress.step(int(rows[-1]) + 1)
+
+
+def is_measured(new: Dataset) -> bool:
+    """Say whether any gene of any new sample has RNA."""
+    return new.has("expression/gene") and any(np.isfinite(row).any() for row in new.file["expression/gene"])
 
 
 class Fold:
@@ -78,13 +88,13 @@ class Fold:
                 f"bundle {self.bundle.path.name}: {network_file(self.number, seed)} is of another {', '.join(differing) or 'preparation'}; copy the whole folder again"
             )
 
-    def predict(self, joined: JoinedDataset, folder: Path) -> dict[str, np.ndarray]:
-        """Return {seed‹s› or baseline: (new samples, genes)}; large arrays lie in `folder` meanwhile."""
+    def predict(self, joined: JoinedDataset, folder: Path, rules: bool) -> dict[str, np.ndarray]:
+        """Return {seed‹s›, with `rules` also baselines: (new samples, genes)}; large arrays lie in `folder` meanwhile."""
         with tempfile.TemporaryDirectory(prefix=".apply.", dir=folder) as scratch:
             with on_disk(Path(scratch)) as allocate:
                 arrays = extract_arrays(self.family, joined, self.config, self.state, allocate)
             examples = self.family.examples(joined, self.config, self.state, arrays)
-            predicted = {name: self.fill(joined, values) for name, values in self.predictors(examples, joined)}
+            predicted = {name: self.fill(joined, values) for name, values in self.predictors(examples, joined, rules)}
         unsound = [name for name, values in predicted.items() if not np.isfinite(values).all()]
         if unsound:
             raise InputError(
@@ -92,13 +102,15 @@ class Fold:
             )
         return predicted
 
-    def predictors(self, examples: Examples, joined: JoinedDataset) -> Iterator[tuple[str, object]]:
+    def predictors(self, examples: Examples, joined: JoinedDataset, rules: bool) -> Iterator[tuple[str, object]]:
         """Yield each predictor's name and a function of example numbers."""
         for seed, content in self.networks.items():
             model = self.family.Model(self.config, content["sizes"])
             model.load_state_dict(content["weights"])
             model = self.fabric.setup(model)
             yield f"seed{seed}", lambda index, model=model: predict_examples(model, examples, index, BATCH, self.fabric).numpy()
+        if not rules:
+            return
         fitted = extend_baselines(self.family, examples, self.fitted, joined.learnt(self.family, self.number, self.bundle.refit))
         for name in baseline_names(self.family.EXAMPLES):
             yield name, lambda index, name=name: predict_baseline(self.family, examples, fitted, name, index)
@@ -121,6 +133,9 @@ def parse_args() -> argparse.ArgumentParser:
     parser.add_argument("--bundle", type=Path, required=True, help="models/‹family› of a finished run")
     parser.add_argument("--fold", type=int, required=True, help="which of its folds")
     parser.add_argument("--families-dir", type=Path, help="another folder of families (tests)")
+    parser.add_argument(
+        "--rules", action="store_true", help="predict with simple rules, too, though no RNA was measured (an ensemble averages them)"
+    )
     parser.add_argument("--block-samples", type=int, default=BLOCK_SAMPLES, help="new samples in memory at once (default: %(default)s)")
     add_device_options(parser, "device", "precision", "threads")
     parser.add_argument("--dataset", type=Path, required=True, help="dataset.h5 of the new samples")

@@ -70,7 +70,7 @@ process APPLY {
     input:
     tuple val(family), val(fold), path(bundle, stageAs: 'models/*'), val(_key), val(code)
     path dataset
-    tuple val(device), val(precision)
+    tuple val(device), val(precision), val(rules)
 
     output:
     tuple(val(family), path("${family}.fold${fold}.applied.h5"), emit: applied)
@@ -83,7 +83,7 @@ process APPLY {
         --fold ${fold} \\
         --device ${device} \\
         --precision ${precision} \\
-        --threads ${task.cpus} \\
+        --threads ${task.cpus} ${rules ? '--rules' : ''} \\
         --dataset ${dataset} \\
         --code ${code} \\
         --task-out task.json \\
@@ -263,7 +263,7 @@ workflow APPLICATION {
     applied = APPLY(
         runs.map { row -> row + codeFingerprint(['apply.py', "exprcast/families/${row[0]}.py"]) },
         wanted,
-        [options.device, options.precision],
+        [options.device, options.precision, bundles.any { bundle -> bundle.family == 'ensemble' }],
     ).applied
     own = applied.groupTuple()
     all = applied.map { _family, file -> file }.toSortedList { a, b -> a.name <=> b.name }

@@ -10,7 +10,7 @@ from sklearn.kernel_ridge import KernelRidge
 
 from exprcast.accessibility import Scaled, genome_gram, normalise, quantile_reference
 from exprcast.cli import InputError
-from exprcast.context import CIS, FEATURES, PROGRAMMES, SIGNALS, centre, nearer_genes, ridge
+from exprcast.context import CIS, FEATURES, PROGRAMMES, SIGNALS, TrainingKernels, centre, local_kernels, nearer_genes, ridge
 from exprcast.dataset import Dataset, write_array
 from exprcast.family import load_family, make_config
 from exprcast.folds import Rows
@@ -86,6 +86,17 @@ def test_ridge_is_kernel_ridge_regression_on_centred_profiles():
     moved = profiles - profiles[:5].mean(axis=0)
     expected = KernelRidge(alpha=0.7, kernel="linear").fit(moved[:5], rna).predict(moved[5:])
     assert ridge(kernel, rna[:, None], 0.7) == pytest.approx(expected, rel=1e-5)
+
+
+def test_kernels_of_training_are_the_same_whoever_stands_beside():
+    rng = np.random.default_rng(1)
+    windows, own = rng.gamma(1, 2, (7, 5, 20)).astype(np.float32), rng.gamma(1, 2, (5, 20)).astype(np.float32)
+    roots = [rng.random((5, 20)).astype(np.float32) for _ in range(2)]
+    chosen = np.array([1, 2, 5])
+    together, alone = TrainingKernels(windows, roots).beside(own, chosen), local_kernels(own, windows[chosen], roots)
+    assert [one.shape for one in together] == [(5, 4, 4)] * 2
+    for one, other in zip(together, alone, strict=True):
+        assert one == pytest.approx(other, rel=1e-4, abs=1e-4)
 
 
 def test_references_are_the_most_similar_samples_and_views_leave_out_the_nearest_groups():

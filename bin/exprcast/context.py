@@ -39,6 +39,7 @@ RNA = (
     *PROGRAMMES,
 )  # fmt: skip
 FEATURES = (*CIS, *RNA)
+EVIDENCE = ("rna_mean", "rna_near", *PROGRAMMES.values())
 KERNELS_BP = (10_000, 50_000)
 PENALTY, FIRM_PENALTY = 0.1, 1.0  # of kernel ridge regression, in units of the kernel's mean diagonal
 SHARE = 0.3  # of a local kernel beside the global one, in sum_all
@@ -146,24 +147,30 @@ def variance(kernel: np.ndarray) -> np.ndarray:
 
 
 def compare(
-    own: Around, others: Around, rna: np.ndarray, known: np.ndarray, relation: Relation, roots: list[np.ndarray], scales: np.ndarray
+    own: np.ndarray,
+    others: np.ndarray,
+    rna: np.ndarray,
+    known: np.ndarray,
+    relation: Relation,
+    kernels: list[np.ndarray],
+    scales: np.ndarray,
 ) -> np.ndarray:
     """Return (genes, FEATURES) float32 of one sample, without what other genes tell (PROGRAMMES are NaN).
 
-    rna (references, genes) log2 units, known (genes,) the gene's mean over all that may be looked at; NaN = not measured. `scales`: how much
-    signals, then kernels vary on average over genes.
+    own (genes, SIGNALS), others (references, genes, SIGNALS), rna (references, genes) log2 units, known (genes,) the gene's mean over all that
+    may be looked at; NaN = not measured. `kernels`: the local ones, as from local_kernels(). `scales`: how much signals, then kernels vary on
+    average over genes.
     """
-    usual = others.signals.mean(axis=0)  # (genes, SIGNALS)
-    changes = own.signals - usual
+    usual = others.mean(axis=0)  # (genes, SIGNALS)
+    changes = own - usual
     near = nan_mean(rna, axis=0).astype(np.float32)
     near = np.where(np.isnan(near), known, near)  # measured in training, but in none of the references
     rna_change = np.nan_to_num(rna - near)  # (references, genes)
-    deviation = others.signals - usual
+    deviation = others - usual
     covariance = (deviation * rna_change[:, :, None]).mean(axis=0)
     slopes = covariance / ((deviation**2).mean(axis=0) + scales[: len(SIGNALS)]) * changes
     offset = near - known
     told = [offset, near, rna_change.std(axis=0), rna_change.max(axis=0), rna_change.min(axis=0)]
-    kernels = local_kernels(own.windows, others.windows, roots)
     predicted = [ridge_weights(relation.kernel, PENALTY) @ rna_change, relation.soft @ rna_change, rna_change[relation.nearest]]
     distance = np.diagonal(kernels[-1], axis1=1, axis2=2)[:, :-1] - 2 * kernels[-1][:, -1, :-1]
     predicted.append(rna_change[distance.argmin(axis=1), np.arange(len(near))])
@@ -179,7 +186,7 @@ def compare(
     predicted = [np.clip(values, lowest - span, highest + span) for values in predicted]
     of_rna = np.column_stack([slopes, *told, *(values + offset for values in predicted), *[np.full(len(near), np.nan)] * len(PROGRAMMES)])
     of_rna[np.isnan(known)] = np.nan
-    return np.column_stack([own.signals, changes, of_rna]).astype(np.float32)
+    return np.column_stack([own, changes, of_rna]).astype(np.float32)
 
 
 def local_kernels(own: np.ndarray, others: np.ndarray, roots: list[np.ndarray]) -> list[np.ndarray]:
@@ -191,19 +198,42 @@ def local_kernels(own: np.ndarray, others: np.ndarray, roots: list[np.ndarray]) 
     return [centre((one @ one.transpose(0, 2, 1)).astype(np.float64)) for one in scaled]
 
 
-def programmes(features: np.ndarray, rna: np.ndarray) -> None:
+class TrainingKernels:
+    """What local kernels of training samples around some genes have in common, whatever sample stands beside them."""
+
+    def __init__(self, windows: np.ndarray, roots: list[np.ndarray]) -> None:
+        self.mean = windows.mean(axis=0)  # of (samples, genes, wide bins)
+        self.moved = np.ascontiguousarray((windows - self.mean).transpose(1, 0, 2))
+        self.weights = [root**2 for root in roots]
+        scaled = (self.moved * root[:, None] for root in roots)
+        self.among = [one @ one.transpose(0, 2, 1) for one in scaled]  # (genes, samples, samples)
+
+    def beside(self, own: np.ndarray, references: np.ndarray) -> list[np.ndarray]:
+        """Return what local_kernels() does for a sample's windows (genes, wide bins) and references among the samples, by their places."""
+        own = own - self.mean
+        kernels = []
+        for weight, among in zip(self.weights, self.among, strict=True):
+            kernel = np.empty((len(own), len(references) + 1, len(references) + 1))
+            weighted = (own * weight)[:, :, None]
+            kernel[:, :-1, :-1] = among[:, references[:, None], references]
+            kernel[:, -1, :-1] = kernel[:, :-1, -1] = (self.moved @ weighted)[:, references, 0]
+            kernel[:, -1, -1] = (own[:, None] @ weighted)[:, 0, 0]
+            kernels.append(centre(kernel))
+        return kernels
+
+
+def programmes(features: np.ndarray, told: np.ndarray, rna: np.ndarray) -> None:
     """Fill in, for one sample, what all genes together tell: features (genes, FEATURES) are changed in place.
 
     Which mixture of the references' RNA (references, genes) explains best the changes that the neighbourhoods announce over all genes? A
-    programme that many of them announce is believed for every gene of it.
+    programme that many of them announce is believed for every gene of it. told (genes, EVIDENCE): features in full precision.
     """
-    seen = ~np.isnan(features[:, FEATURES.index("rna_mean")])
-    change = np.nan_to_num(rna - features[:, FEATURES.index("rna_mean")])[:, seen]  # (references, genes)
+    evidence = dict(zip(EVIDENCE, told.T, strict=True))
+    seen = ~np.isnan(evidence["rna_mean"])
+    change = np.nan_to_num(rna - evidence["rna_mean"])[:, seen]  # (references, genes)
     square = change @ change.T
     square += (PROGRAMME_PENALTY * np.trace(square) / len(square) + 1e-9) * np.eye(len(square))
-    for name, evidence in PROGRAMMES.items():
-        told = features[seen, FEATURES.index(evidence)].astype(np.float64)
-        told -= (
-            features[seen, FEATURES.index("rna_near")] if evidence in RNA[len(SIGNALS) :] else 0
-        )  # as departures from the references' mean
-        features[seen, FEATURES.index(name)] = np.linalg.solve(square, change @ (told - told.mean())) @ change
+    for name, source in PROGRAMMES.items():
+        announced = evidence[source][seen].astype(np.float64)
+        announced -= evidence["rna_near"][seen] if source in RNA[len(SIGNALS) :] else 0  # as departures from the references' mean
+        features[seen, FEATURES.index(name)] = np.linalg.solve(square, change @ (announced - announced.mean())) @ change

@@ -1,13 +1,29 @@
 """Reference samples: whose RNA may be looked at for a sample, which of them resemble it, and how all its genes compare with them."""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
 from exprcast.accessibility import CODES_PER_LOG2, cosine
-from exprcast.context import GENES_AT_ONCE, Around, Relation, centre, compare, programmes
+from exprcast.cli import Progress
+from exprcast.context import (
+    EVIDENCE,
+    FEATURES,
+    GENES_AT_ONCE,
+    Around,
+    Relation,
+    TrainingKernels,
+    centre,
+    compare,
+    local_kernels,
+    programmes,
+)
 from exprcast.dataset import Dataset
 from exprcast.folds import GROUP_COLUMNS, group_samples
 
 SOFTNESS = 10.0  # of the weights that fall with dissimilarity
+PAIRS_AT_ONCE = 128
+MOST_TOGETHER = 64  # training samples whose kernels are made once for all that are compared with them
 
 
 def sample_groups(dataset: Dataset) -> list[str]:
@@ -96,13 +112,33 @@ class Cohort:
         """Return what stands around some genes in a sample, or in several."""
         return Around(self.signals[samples, genes].astype(np.float32), self.windows[samples, genes] / np.float32(CODES_PER_LOG2))
 
-    def compare(self, sample: int, references: np.ndarray) -> np.ndarray:
-        """Return (genes, FEATURES) of one sample against references."""
-        relation, rna, known = relate(self.gram, sample, references), self.rna.values[references], self.rna.known(sample)
-        parts = []
+    def compare(self, pairs: Sequence[tuple[int, np.ndarray]], features: Sequence[np.ndarray]) -> None:
+        """Fill (genes, FEATURES) of each sample against its references."""
+        progress = Progress(len(pairs), "samples compared with their references")
+        for start in range(0, len(pairs), PAIRS_AT_ONCE):
+            part = slice(start, start + PAIRS_AT_ONCE)
+            self.compare_some(pairs[part], features[part])
+            progress.step(min(start + PAIRS_AT_ONCE, len(pairs)))
+
+    def compare_some(self, pairs: Sequence[tuple[int, np.ndarray]], features: Sequence[np.ndarray]) -> None:
+        """Do so for pairs whose evidence has room in memory, one block of genes after the other."""
+        relations = [relate(self.gram, *pair) for pair in pairs]
+        told = np.empty((len(pairs), self.signals.shape[1], len(EVIDENCE)), dtype=np.float32)
+        columns = [FEATURES.index(name) for name in EVIDENCE]
         for genes in self.blocks:
-            own, others = self.around(sample, genes), self.around(references, genes)
-            parts.append(compare(own, others, rna[:, genes], known[genes], relation, [root[genes] for root in self.roots], self.scales))
-        features = np.concatenate(parts)
-        programmes(features, rna)
-        return features
+            local = self.local(genes)
+            for (sample, references), relation, out, exact in zip(pairs, relations, features, told, strict=True):
+                signals, known = self.signals[np.append(references, sample), genes].astype(np.float32), self.rna.known(sample)[genes]
+                kernels = local(self.around(sample, genes).windows, references)
+                found = compare(signals[-1], signals[:-1], self.rna.values[references, genes], known, relation, kernels, self.scales)
+                out[genes], exact[genes] = found, found[:, columns]
+        for (_, references), out, exact in zip(pairs, features, told, strict=True):
+            programmes(out, exact, self.rna.values[references])
+
+    def local(self, genes: slice) -> Callable[[np.ndarray, np.ndarray], list[np.ndarray]]:
+        """Return a function of a sample's windows and its references that gives their local kernels."""
+        roots, training = [root[genes] for root in self.roots], self.rna.training
+        if len(training) > MOST_TOGETHER:
+            return lambda own, references: local_kernels(own, self.around(references, genes).windows, roots)
+        common = TrainingKernels(self.around(training, genes).windows, roots)
+        return lambda own, references: common.beside(own, np.searchsorted(training, references))

@@ -1,4 +1,4 @@
-"""Seconds, memory and coverage when models of 24 samples are applied to 100 new ones × 20,000 genes, five folds and all simple rules.
+"""Seconds, memory and coverage when models of 24 samples are applied to 100 new ones × 20,000 genes, five folds.
 
 python -m pytest tests/bench/bench_apply.py -s                           twenty minutes, most of it training
 NEW=20 GENES=2000 python -m pytest tests/bench/bench_apply.py -s         a quick look
@@ -73,41 +73,31 @@ def test_a_hundred_samples_take_five_minutes(cohort, family, tmp_path):
     )
     samples = Dataset(cohort / "dataset.h5").samples
     bins = [path for path in sorted(cohort.glob("S*.npz")) if path.stem not in samples]
-    given, limit, start = ["--bundle", bundle], {"most_gb": MOST_GB}, time.perf_counter()
-    rna = ["--expression", cohort / "expression.tsv"]
-    cpu_s = measure(
-        tmp_path, "assemble_new", *given, "--samples", cohort / "new.tsv", "--bins", *bins, *rna, "--out", tmp_path / "new.h5", **limit
-    )
-    given += ["--dataset", tmp_path / "new.h5"]
+    bundled, limit, start = ["--bundle", bundle], {"most_gb": MOST_GB}, time.perf_counter()
+    new = ["--samples", cohort / "new.tsv", "--bins", *bins]
+    cpu_s = measure(tmp_path, "assemble_new", *bundled, *new, "--out", tmp_path / "new.h5", **limit)
+    given = [*bundled, "--dataset", tmp_path / "new.h5"]
     files = [tmp_path / f"fold{fold}.h5" for fold in range(FOLDS)]
 
-    def apply_fold(fold: int) -> float:
-        return measure(tmp_path, "apply", *given, "--fold", fold, "--device", "cpu", "--out", files[fold], what=f" (fold {fold})", **limit)
+    def apply_fold(fold: int, *more: object, what: str = "", out: Path | None = None) -> float:
+        told = ["--fold", fold, "--device", "cpu", *more, "--out", out or files[fold]]
+        return measure(tmp_path, "apply", *given, *told, what=f" (fold {fold}{what})", **limit)
 
     with ThreadPoolExecutor(CORES) as pool:
         cpu_s += sum(pool.map(apply_fold, range(FOLDS)))
     out = tmp_path / f"{family}.h5"
     cpu_s += measure(tmp_path, "average_folds", *given, "--applied", *files, "--out", out, **limit)
-    exports = ["--parquet-out", tmp_path / "a.parquet", "--out", tmp_path / "a.h5ad"]
+    exports = ["--table-out", tmp_path / "a.tsv.gz", "--parquet-out", tmp_path / "a.parquet", "--out", tmp_path / "a.h5ad"]
     cpu_s += measure(tmp_path, "export_applied", "--applied", out, *exports, **limit)
     wall_s = time.perf_counter() - start
     print(f"all: {wall_s:.0f} s on {CORES} cores, {cpu_s:.0f} s of CPU time")
-    measure(
-        tmp_path,
-        "apply",
-        *given,
-        "--fold",
-        0,
-        "--device",
-        "cpu",
-        "--block-samples",
-        8,
-        "--out",
-        tmp_path / "b.h5",
-        what=" (blocks of 8)",
-        **limit,
-    )
-    print_coverage(out)
+    apply_fold(0, "--rules", what=", and rules", out=tmp_path / "rules.h5")
+    apply_fold(0, "--block-samples", 8, what=", blocks of 8", out=tmp_path / "b.h5")
+    rna = ["--expression", cohort / "expression.tsv"]
+    measure(tmp_path, "assemble_new", *bundled, *new, *rna, "--out", tmp_path / "known.h5", what=" (with RNA)", **limit)
+    measured = [*bundled, "--dataset", tmp_path / "known.h5", "--applied", *files]
+    measure(tmp_path, "average_folds", *measured, "--out", tmp_path / "known.applied.h5", what=" (with RNA)", **limit)
+    print_coverage(tmp_path / "known.applied.h5")
     with h5py.File(files[0]) as one, h5py.File(tmp_path / "b.h5") as other:
         assert np.array_equal(one["seed1"][:], other["seed1"][:]) or np.abs(one["seed1"][:] - other["seed1"][:]).max() < 2e-6
     assert wall_s <= MOST_S

@@ -24,8 +24,8 @@ import torch
 from torch import nn
 
 from exprcast.accessibility import CODES_PER_LOG2, Scaled, choose_tss, genome_gram, quantile_reference, read_windows, stored_reference
-from exprcast.cli import InputError, Progress
-from exprcast.context import CIS, FEATURES, PROGRAMMES, SIGNALS, WIDE_BP, Reader, compare, kernel_weights, nearer_genes
+from exprcast.cli import InputError
+from exprcast.context import CIS, FEATURES, PROGRAMMES, SIGNALS, WIDE_BP, Reader, compare, kernel_weights, local_kernels, nearer_genes
 from exprcast.dataset import Dataset
 from exprcast.family import Allocate
 from exprcast.folds import Rows
@@ -131,12 +131,11 @@ def extract(dataset: Dataset, config: Config, state: dict, allocate: Allocate) -
     scales[:] = cohort.usual_scales()
     views = config.views if len(rna.training) <= config.most_viewed else 1
     features = allocate("features", (views, *shape, len(FEATURES)), "f2")
-    for view in range(views):
-        compared = np.intersect1d(dataset.asked, rna.training) if view else dataset.asked
-        progress = Progress(len(compared), f"samples compared with their references, view {view + 1} of {views}")
-        for done, sample in enumerate(compared, 1):
-            features[view, sample] = cohort.compare(sample, cohort.references(sample, config.references, view / views))
-            progress.step(done)
+    viewed = [
+        (view, sample) for view in range(views) for sample in (np.intersect1d(dataset.asked, rna.training) if view else dataset.asked)
+    ]
+    pairs = [(sample, cohort.references(sample, config.references, view / views)) for view, sample in viewed]
+    cohort.compare(pairs, [features[one] for one in viewed])
 
 
 def read_codes(scaled: Scaled, config: Config, state: dict, samples: np.ndarray) -> Iterator[np.ndarray]:
@@ -221,9 +220,9 @@ class Examples:
                 codes[row, wide * reader.multiple : (wide + 1) * reader.multiple] = 0
             same = np.full(len(codes), gene)
             rna, roots = self.rna.values[np.ix_(references, same)], [root[same] for root in cohort.roots]
-            features = compare(
-                reader.read(codes, same), cohort.around(references[:, None], same), rna, known[same], relation, roots, cohort.scales
-            )
+            own, others = reader.read(codes, same), cohort.around(references[:, None], same)
+            kernels = local_kernels(own.windows, others.windows, roots)
+            features = compare(own.signals, others.signals, rna, known[same], relation, kernels, cohort.scales)
             features[:, programme] = self.array[0, sample, gene, programme]
             yield opened, (torch.from_numpy(np.nan_to_num(features)), torch.from_numpy(known[same]))
 
