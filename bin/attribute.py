@@ -10,7 +10,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from exprcast.attribution import integrated_gradients
+from exprcast.attribution import METHODS, share_out
 from exprcast.checkpoint import load_checkpoint
 from exprcast.cli import Progress, add_device_options, log, run, whole_file, write_task
 from exprcast.dataset import TEST, Dataset
@@ -32,12 +32,12 @@ def attribute(options: argparse.Namespace) -> None:
     fabric = make_fabric(options.device, "32-true")
     model = fabric.setup_module(model)
     index, outputs = chosen_examples(family.EXAMPLES, examples, prepared.roles, options.genes)
-    result = integrated_gradients(model, examples, index, outputs, fabric)
+    result = share_out(model, examples, index, outputs, fabric, METHODS[options.deeplift])
     worst = float(result.completeness_error.max(initial=0))
     log.info(f"{len(index):,} examples explained; shares miss the change of the prediction by at most {worst:.2g}")
     with whole_file(options.out) as temporary, h5py.File(temporary, "w") as file:
         file.attrs.update({key: content[key] for key in ("family", "preset", "fold", "seed", "code", "unit")})
-        file.attrs.update({"method": "integrated gradients", "completeness_error_max": worst, **examples.sizes})
+        file.attrs.update({"method": METHODS[options.deeplift], "completeness_error_max": worst, **examples.sizes})
         row, column = places(family.EXAMPLES, examples, index, outputs)
         write_ids(file, "row", row)
         write_ids(file, "column", column)
@@ -116,6 +116,7 @@ def parse_args() -> argparse.ArgumentParser:
     parser.add_argument("--checkpoint", type=Path, required=True, help="what train.py wrote")
     parser.add_argument("--prepared", type=Path, required=True, help="what prepare.py wrote for its fold")
     parser.add_argument("--genes", type=int, default=500, help="explain the pairs of so many genes, the most variable ones")
+    parser.add_argument("--deeplift", action="store_true", help="share out by DeepLIFT instead of integrated gradients")
     parser.add_argument("--families-dir", type=Path, help="another folder of families (tests)")
     add_device_options(parser, "device", "threads")
     parser.add_argument("--dataset", type=Path, required=True, help="dataset.h5")

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from exprcast.attribution import integrated_gradients
+from exprcast.attribution import share_out
 from exprcast.dataset import TEST, Dataset
 from exprcast.families import atac_cis
 from exprcast.family import load_family, make_config, make_model
@@ -34,7 +34,7 @@ class Linear(nn.Module):
 
 
 def test_linear_model_by_hand():
-    result = integrated_gradients(Linear(), Two(), np.array([0, 3]), np.zeros(2, int), FABRIC)
+    result = share_out(Linear(), Two(), np.array([0, 3]), np.zeros(2, int), FABRIC)
     assert result.shares["x"] == pytest.approx(np.array([[-5, 0, 500], [40, 450, 5000]]), rel=1e-5)
     assert result.completeness_error.max() < 1e-3
     assert (result.predicted - result.reference) == pytest.approx([495, 5490], rel=1e-5)
@@ -42,7 +42,7 @@ def test_linear_model_by_hand():
 
 def test_mode_is_put_back():
     model = Linear().train()
-    integrated_gradients(model, Two(), np.array([0]), np.zeros(1, int), FABRIC)
+    share_out(model, Two(), np.array([0]), np.zeros(1, int), FABRIC)
     assert model.training
 
 
@@ -52,7 +52,7 @@ def test_atac_cis_shares_are_complete_and_local(tmp_path):
     torch.manual_seed(0)
     model = atac_cis.Model(config, examples.sizes)
     index = np.arange(60)
-    result = integrated_gradients(model, examples, index, np.zeros(len(index), int), FABRIC)
+    result = share_out(model, examples, index, np.zeros(len(index), int), FABRIC)
     assert result.completeness_error.max() < 1e-4
     window, mean, _ = examples.inputs(index)
     assert np.abs(result.shares["window"][(window == mean).numpy()]).max() == 0, "a bin as open as on average has no share"
@@ -65,7 +65,7 @@ class TwoOutputs(nn.Module):
 
 
 def test_each_example_explains_its_own_output():
-    result = integrated_gradients(TwoOutputs(), Two(), np.array([0, 0, 3]), np.array([0, 1, 1]), FABRIC)
+    result = share_out(TwoOutputs(), Two(), np.array([0, 0, 3]), np.array([0, 1, 1]), FABRIC)
     assert result.shares["x"][1, 1:] == pytest.approx([0, 0], abs=1e-6)
     assert result.shares["x"][1, 0] == pytest.approx(2 * result.shares["x"][0, 0], rel=1e-5)
     assert result.completeness_error.max() < 1e-3

@@ -1,14 +1,16 @@
 """Share a prediction out over what the network read: the shares add up to the change from the reference input.
 
-Integrated gradients (Sundararajan 2017) by Captum, along the straight line from the reference to the input. The sum of the
-shares must equal the difference of the two predictions: what is missing is kept as the completeness error.
+Integrated gradients (Sundararajan 2017), along the straight line from the reference to the input, or DeepLIFT (Shrikumar 2017, rescale rule),
+both by Captum. The sum of the shares must equal the difference of the two predictions: what is missing is kept as the completeness error.
+Of inputs that are codes (bases) the shares of all kinds at a place are added up: what the base that stands there adds.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from captum.attr import IntegratedGradients
+from captum.attr import DeepLift, IntegratedGradients
+from captum.attr._core.deep_lift import SUPPORTED_NON_LINEAR, nonlinear
 from lightning_fabric import Fabric
 from torch import nn
 
@@ -16,6 +18,8 @@ from exprcast.cli import Progress
 from exprcast.family import Examples
 
 STEPS = 32
+METHODS = ("integrated gradients", "DeepLIFT")
+SUPPORTED_NON_LINEAR[nn.GELU] = nonlinear  # the rescale rule holds for any function of one number; Captum lists some
 MOST_EXAMPLES, MOST_NUMBERS = 256, 2**24  # at once: examples, and numbers along all their steps
 
 
@@ -28,16 +32,33 @@ class Attribution(NamedTuple):
     completeness_error: np.ndarray  # (examples,) |sum of shares − (predicted − reference)|
 
 
-def integrated_gradients(model: nn.Module, examples: Examples, index: np.ndarray, outputs: np.ndarray, fabric: Fabric) -> Attribution:
+class View(nn.Module):
+    """One of the parts whose mean a network predicts, reading the explained inputs first and the others behind them."""
+
+    def __init__(self, model: nn.Module, order: list[int]) -> None:
+        super().__init__()
+        self.model, self.order = model, order
+
+    def forward(self, *values: torch.Tensor) -> torch.Tensor:
+        """Return (batch, outputs)."""
+        return self.model(*(values[place] for place in self.order))
+
+
+def share_out(
+    model: nn.Module, examples: Examples, index: np.ndarray, outputs: np.ndarray, fabric: Fabric, method: str = METHODS[0]
+) -> Attribution:
     """Return the shares of one output of each of these examples; the model's mode is put back as it was found."""
     was_training = model.training
     model.eval()
-    method, parts, progress = IntegratedGradients(model), [], Progress(len(index), "examples explained")
+    names = [*examples.explained, *(name for name in examples.input_names if name not in examples.explained)]
+    order = [names.index(name) for name in examples.input_names]
+    views = [View(one, order) for one in getattr(model, "views", lambda: [model])()]
     width = sum(x[0].numel() for x in continuous(examples, index[:1])) if len(index) else 1
     size = int(np.clip(MOST_NUMBERS // (STEPS * width), 1, MOST_EXAMPLES))
+    parts, progress = [], Progress(len(index), "examples explained")
     for start in range(0, len(index), size):
         part = slice(start, start + size)
-        parts.append(explain_batch(method, model, examples, index[part], outputs[part], fabric))
+        parts.append(explain_batch(views, names, examples, index[part], outputs[part], fabric, method))
         progress.step(start + len(index[part]))
     model.train(was_training)
     return Attribution(
@@ -52,32 +73,34 @@ def continuous(examples: Examples, index: np.ndarray) -> tuple[torch.Tensor, ...
 
 
 def explain_batch(
-    method: IntegratedGradients, model: nn.Module, examples: Examples, index: np.ndarray, outputs: np.ndarray, fabric: Fabric
+    views: list[View], names: list[str], examples: Examples, index: np.ndarray, outputs: np.ndarray, fabric: Fabric, method: str
 ) -> Attribution:
-    """Explain one batch; the inputs that are not explained are held fixed."""
-    inputs, reference = fabric.to_device(continuous(examples, index)), fabric.to_device(examples.reference(index))
-    names = examples.input_names
-    chosen = [names.index(name) for name in examples.explained]
-    fixed = [x for i, x in enumerate(inputs) if i not in chosen]
-
-    def forward(*values: torch.Tensor) -> torch.Tensor:
-        varying, rest = iter(values[: len(chosen)]), iter(values[len(chosen) :])
-        return model(*(next(varying) if i in chosen else next(rest) for i in range(len(names))))
-
-    method.forward_func = forward
+    """Explain one batch: the mean over views, each in its own right; inputs that are not explained are held fixed."""
+    places, count = [examples.input_names.index(name) for name in names], len(examples.explained)
+    inputs, reference = (
+        [fabric.to_device(values)[place] for place in places] for values in (continuous(examples, index), examples.reference(index))
+    )
     target = fabric.to_device(torch.from_numpy(outputs))
-    shares = method.attribute(
-        tuple(inputs[i] for i in chosen),
-        tuple(reference[i] for i in chosen),
-        target=target,
-        additional_forward_args=tuple(fixed),
-        n_steps=STEPS,
-        internal_batch_size=1024,
-    )
+    given = {"target": target, "additional_forward_args": tuple(inputs[count:])}
+    gathered = []
+    for view in views:
+        if method == METHODS[0]:
+            shares = IntegratedGradients(view).attribute(
+                tuple(inputs[:count]), tuple(reference[:count]), n_steps=STEPS, internal_batch_size=1024, **given
+            )
+        else:
+            shares = DeepLift(view).attribute(tuple(inputs[:count]), tuple(reference[:count]), **given)
+        gathered.append([share.detach() for share in shares])
+    shares = [torch.stack(parts).mean(dim=0) for parts in zip(*gathered, strict=True)]
     with torch.no_grad():
-        predicted, at_reference = (model(*values).gather(1, target[:, None])[:, 0].double().cpu().numpy() for values in (inputs, reference))
+        predicted, at_reference = (
+            torch.stack([view(*values).gather(1, target[:, None])[:, 0].double() for view in views]).mean(dim=0).cpu().numpy()
+            for values in (inputs, [*reference[:count], *inputs[count:]])
+        )
     total = sum(share.double().flatten(1).sum(dim=1) for share in shares).cpu().numpy()
-    error = np.abs(total - (predicted - at_reference))
-    return Attribution(
-        {name: share.float().cpu().numpy() for name, share in zip(examples.explained, shares, strict=True)}, predicted, at_reference, error
-    )
+    codes = dict(zip(examples.input_names, examples.inputs(index), strict=True))
+    kept = {
+        name: (share.sum(dim=-1) if share.ndim > codes[name].ndim else share).float().cpu().numpy()
+        for name, share in zip(examples.explained, shares, strict=True)
+    }
+    return Attribution(kept, predicted, at_reference, np.abs(total - (predicted - at_reference)))

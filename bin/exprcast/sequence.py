@@ -52,17 +52,18 @@ class WordConvolution(nn.Conv1d):
     def __init__(self, filters: int, width: int, pool: int) -> None:
         super().__init__(len(BASES), filters, width)
         self.pool, self.left = pool, (width - 1) // 2  # bases before the first one that a filter sees
+        self.rectifier, self.strongest = nn.ReLU(), nn.MaxPool1d(pool)
 
     def forward(self, sequence: torch.Tensor) -> torch.Tensor:
         """Read (batch, bases) codes, or (batch, bases, 4) numbers."""
         if sequence.is_floating_point() or sequence.device.type != "cpu" or self.kernel_size[0] > LONGEST_WORD:
             numbers = sequence if sequence.is_floating_point() else one_hot(sequence)
             padded = functional.pad(numbers.transpose(1, 2), (self.left, self.kernel_size[0] - 1 - self.left))
-            return functional.max_pool1d(functional.relu(super().forward(padded)), self.pool)
-        values, best = self.strongest(sequence)
-        return functional.relu(values.gather(0, best.flatten(0, 1)).unflatten(0, best.shape[:2]).transpose(1, 2))
+            return self.strongest(self.rectifier(super().forward(padded)))
+        values, best = self.strongest_words(sequence)
+        return self.rectifier(values.gather(0, best.flatten(0, 1)).unflatten(0, best.shape[:2]).transpose(1, 2))
 
-    def strongest(self, codes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def strongest_words(self, codes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return each occurring word's (words, filters) output, and (batch, pools, filters) which word is the strongest in a pool."""
         width, pools = self.kernel_size[0], codes.shape[1] // self.pool
         padded = functional.pad(codes, (self.left, width - 1 - self.left), value=N).numpy().astype(np.int32)

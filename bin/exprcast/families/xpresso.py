@@ -250,10 +250,26 @@ class Model(nn.Module):
             sequence = reverse_complement(sequence)
         return self.read(sequence, halflife, int(torch.randint(-self.shift, self.shift + 1, ())))
 
+    def views(self) -> list[nn.Module]:
+        """Return the parts whose mean is predicted, one a shift, for attributions."""
+        return [Shifted(self, shift) for shift in self.test_shifts]
+
     def read(self, sequence: torch.Tensor, halflife: torch.Tensor, shift: int) -> torch.Tensor:
         """Return (batch, labels) of the window that lies `shift` bases downstream."""
         start = self.shift + shift
         return self.mean + self.scale * self.head(torch.cat([self.trunk(sequence[:, start : start + self.width]), halflife], dim=1))
+
+
+class Shifted(nn.Module):
+    """What a network reads at one shift."""
+
+    def __init__(self, model: Model, shift: int) -> None:
+        super().__init__()
+        self.model, self.shift = model, shift
+
+    def forward(self, sequence: torch.Tensor, halflife: torch.Tensor) -> torch.Tensor:
+        """Return (batch, labels)."""
+        return self.model.read(sequence, halflife, self.shift)
 
 
 def pooled_trunk(config: Config) -> nn.Sequential:
