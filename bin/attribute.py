@@ -16,6 +16,7 @@ from exprcast.cli import Progress, add_device_options, log, run, whole_file, wri
 from exprcast.dataset import TEST, Dataset
 from exprcast.family import Examples
 from exprcast.prepared import Prepared
+from exprcast.sequence import word_shares
 from exprcast.training import make_deterministic, make_fabric
 
 MOST_OUTPUTS = 20  # genes of an example that spans all of them
@@ -37,7 +38,9 @@ def attribute(options: argparse.Namespace) -> None:
     log.info(f"{len(index):,} examples explained; shares miss the change of the prediction by at most {worst:.2g}")
     with whole_file(options.out) as temporary, h5py.File(temporary, "w") as file:
         file.attrs.update({key: content[key] for key in ("family", "preset", "fold", "seed", "code", "unit")})
-        file.attrs.update({"method": METHODS[options.deeplift], "completeness_error_max": worst, **examples.sizes})
+        file.attrs.update(
+            {"method": METHODS[options.deeplift], "completeness_error_max": worst, **examples.sizes, **getattr(examples, "place", {})}
+        )
         row, column = places(family.EXAMPLES, examples, index, outputs)
         write_ids(file, "row", row)
         write_ids(file, "column", column)
@@ -45,8 +48,10 @@ def attribute(options: argparse.Namespace) -> None:
             file["tss"] = examples.tss[index % len(examples.columns)]
         for name, shares in result.shares.items():
             file.create_dataset(f"shares/{name}", data=shares, chunks=(1, *shares.shape[1:]), compression="gzip")
-        if hasattr(examples, "feature_names"):
-            file["shares/features"].attrs["names"] = list(examples.feature_names)
+        for name, features in getattr(examples, "names", {}).items():
+            file[f"shares/{name}"].attrs["names"] = features
+        if hasattr(examples, "continuous"):
+            write_sequence(file, examples, index, result.shares["window"])
         if hasattr(examples, "without_bins"):
             lost = knock_out(model, examples, index, fabric)
             file.create_dataset("knocked_out/window", data=lost, chunks=(1, lost.shape[1]), compression="gzip")
@@ -103,6 +108,16 @@ def places(axes: str, examples: Examples, index: np.ndarray, outputs: np.ndarray
     if axes == "samples":
         return [examples.rows[i] for i in index], [examples.columns[i] for i in outputs]
     return [""] * len(index), [examples.columns[i] for i in index]
+
+
+def write_sequence(file: h5py.File, examples: Examples, index: np.ndarray, shares: np.ndarray) -> None:
+    """Store the bases that shares lie along, and the words that raise and lower predictions most."""
+    codes = examples.inputs(index)[0].numpy()
+    file.create_dataset("sequence", data=codes, chunks=(1, codes.shape[1]), compression="gzip")
+    found = word_shares(codes, shares)
+    write_ids(file, "words/word", found.word)
+    for name in ("share", "count", "evidence"):
+        file[f"words/{name}"] = getattr(found, name)
 
 
 def write_ids(file: h5py.File, name: str, ids: list[str]) -> None:

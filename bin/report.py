@@ -13,6 +13,7 @@ from exprcast.dataset import Dataset
 from exprcast.locus import locus_section, read_loci
 from exprcast.methods import methods_section
 from exprcast.page import Section, Verdict, render_page
+from exprcast.promoter import promoter_section, read_promoters
 from exprcast.provenance import provenance_section, resources_section
 from exprcast.results import (
     Predictions,
@@ -114,7 +115,7 @@ def judge_models(
         *(ensemble_section(p, scores, leakage) for p in families if p.weights),
         observed_section(families, scores, read_samples(options.samples), leakage),
         genes_section(families, genes),
-        *([locus_section(read_loci(dataset, shares, families, r_samples))] if dataset and shares else []),
+        *place_sections(dataset, shares, families, r_samples),
         attribution_section(shares),
         run_section(families, leakage),
         curves_section([read_history(path) for path in options.histories]),
@@ -127,6 +128,18 @@ def judge_models(
     verdicts = [verdict._replace(warnings=[*admitted, *verdict.warnings]) for verdict in verdicts]
     log.info("; ".join(f"{p.family} {verdict.kind}" for p, verdict in zip(families, verdicts, strict=True)))
     return subtitle, verdicts, sections
+
+
+def place_sections(
+    dataset: Dataset | None, shares: list[Shares], families: list[Predictions], r_samples: dict[str, dict[str, float]]
+) -> list[Section]:
+    """Return one gene's locus where pairs of samples and genes were explained, one gene's promoter where genes were."""
+    sections = []
+    if dataset and shares and any(family.axes != "genes" for family in families):
+        sections.append(locus_section(read_loci(dataset, shares, families, r_samples)))
+    if any(one.words for one in shares):
+        sections.append(promoter_section(read_promoters(shares, families), shares))
+    return sections
 
 
 def parse_args() -> argparse.ArgumentParser:

@@ -5,12 +5,13 @@ import pytest
 import torch
 from torch.nn import functional
 
+from exprcast.attribution import METHODS, share_out
 from exprcast.cli import InputError
 from exprcast.dataset import Dataset, create_dataset, write_array
 from exprcast.families import xpresso
 from exprcast.family import make_config, make_model
 from exprcast.folds import Rows
-from exprcast.sequence import WordConvolution, count_words, one_hot, reverse_complement, words
+from exprcast.sequence import WordConvolution, count_words, one_hot, reverse_complement, word_shares, words
 from exprcast.training import fit, keep_memory, make_fabric
 from tiny import read_examples
 
@@ -213,6 +214,24 @@ def test_planted_motif_is_learnt(tmp_path):
     fitted = xpresso.fit_rule(examples, train)
     ridge = np.corrcoef(xpresso.rule(examples, fitted, test)[:, 0], observed)[0, 1]
     assert 0.3 < ridge < np.corrcoef(predicted, observed)[0, 1]
+    for method in METHODS:  # and comes back in the attributions
+        found = share_out(model, examples, test, np.zeros(len(test), int), fabric, method)
+        told = word_shares(examples.inputs(test)[0].numpy(), found.shares["window"])
+        assert told.word[0] == "CCGGAAGT" and told.share[0] > 0.5 and np.argmax(np.abs(found.shares["halflife"]).mean(axis=0)) == 2
+        assert found.completeness_error.max() < 0.01 and found.shares["window"].shape == examples.codes[test].shape
+
+
+def test_words_that_raise_and_lower_are_found_by_their_shares():
+    rng = np.random.default_rng(0)
+    codes, shares = rng.integers(0, 4, (50, 200)).astype(np.uint8), rng.normal(0, 0.01, (50, 200))
+    for row in range(40):
+        codes[row, 20:28], shares[row, 20:28] = MOTIF, 0.1
+        codes[row, 60:68], shares[row, 60:68] = MOTIF[::-1], -0.2
+    codes[0, 24] = 4  # N: no word there
+    told = word_shares(codes, shares, most=2)
+    assert (told.word[0], told.word[-1]) == ("CCGGAAGT", "TGAAGGCC") and told.count[0] == 39
+    assert told.share[0] == pytest.approx(0.8, abs=0.02) and told.share[-1] == pytest.approx(-1.6, abs=0.1)
+    assert len(told.word) == len(set(told.word)) <= 4 and not word_shares(codes[:1], shares[:1]).word
 
 
 def test_prediction_is_the_mean_over_shifts():

@@ -58,6 +58,8 @@ class Examples(Protocol):
     sizes: dict[str, int]  # what Model needs to know of the data
     input_names: list[str]
     explained: list[str]  # those of them that attributions share a prediction out over
+    names: dict[str, list[str]]  # of the numbers that an explained input holds; only of inputs whose numbers have names
+    place: dict[str, int]  # bins, bin_bp, flank_bp: what the explained input `window` lies along, where sizes do not say it
     tss: np.ndarray  # (columns,) position of the start site that a gene's window lies around; only of families that read windows
     sample_gram: np.ndarray  # (samples, samples) inner products of whole genomes, for nearest and kernel; only of families that have it
 
@@ -88,7 +90,7 @@ class Examples(Protocol):
 
     def without_bins(self, sample: int, genes: np.ndarray) -> Iterator[tuple[np.ndarray, tuple[torch.Tensor, ...]]]:
         """Yield for each gene its window's open bins, and the inputs as they are (first) and with each bin closed; a family that reads bins
-        by way of features has it, and `feature_names`."""
+        by way of features has it."""
 
     def reference(self, index: np.ndarray) -> tuple[torch.Tensor, ...]:
         """Return inputs with the explained ones replaced by their reference, the others as they are."""

@@ -93,6 +93,8 @@ class Shares(NamedTuple):
     distance_bp: np.ndarray | None  # (bins,) from the TSS, negative upstream
     mean_share: np.ndarray | None  # (bins,)
     features: dict[str, float]  # mean |share| of each named feature; nothing where the input has no names
+    knocked_out: bool = False
+    words: dict[str, tuple[float, int]] = {}  # of families that read bases: mean share of a word, and at how many places
 
 
 class Task(NamedTuple):
@@ -215,19 +217,28 @@ def read_shares(path: Path) -> Shares:
         facts = {key: value.item() if isinstance(value, np.generic) else value for key, value in file.attrs.items()}
         change = np.abs(file["predicted"][:] - file["reference"][:])
         mean_change = float(change.mean()) if len(change) else np.nan
-        distance_bp, mean_share = (
-            window_shares(file, facts) if "tss" in file and {"bins", "bin_bp", "flank_bp"} <= facts.keys() else (None, None)
-        )
+        distance_bp, mean_share = window_shares(file, facts) if {"bins", "bin_bp", "flank_bp"} <= facts.keys() else (None, None)
         error = float(facts.get("completeness_error_max", np.nan))
-        return Shares(path, facts, len(change), mean_change, error, distance_bp, mean_share, feature_shares(file))
+        told = (feature_shares(file), "knocked_out/window" in file, word_shares(file))
+        return Shares(path, facts, len(change), mean_change, error, distance_bp, mean_share, *told)
 
 
 def feature_shares(file: h5py.File) -> dict[str, float]:
     """Return the mean |share| of each feature that has a name."""
-    shares = file.get("shares/features")
-    if shares is None or "names" not in shares.attrs or not len(shares):
+    named = [shares for shares in file.get("shares", {}).values() if "names" in shares.attrs and len(shares)]
+    return {
+        str(name): float(worth)
+        for shares in named
+        for name, worth in zip(shares.attrs["names"], np.abs(shares[:]).mean(axis=0), strict=True)
+    }
+
+
+def word_shares(file: h5py.File) -> dict[str, tuple[float, int]]:
+    """Return {word: (mean share, places)} of the words of bases that raise and lower predictions most."""
+    if "words/word" not in file:
         return {}
-    return dict(zip(map(str, shares.attrs["names"]), np.abs(shares[:]).mean(axis=0).tolist(), strict=True))
+    numbers = zip(file["words/share"][:].tolist(), file["words/count"][:].tolist(), strict=True)
+    return dict(zip(file["words/word"].asstr()[:], numbers, strict=True))
 
 
 def window_array(file: h5py.File) -> h5py.Dataset | None:

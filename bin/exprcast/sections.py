@@ -276,7 +276,7 @@ def feature_tables(shares: Sequence[Shares]) -> list[Text | Table]:
             for name, value in sorted(worth.items(), key=lambda item: -item[1])
         ]
         tables += [
-            Text(KNOCKED_OUT.format(family)),
+            *([Text(KNOCKED_OUT.format(family))] if any(s.knocked_out for s in files) else []),
             Table(f"{family}: mean |share| of a feature", ["feature", "mean |share|", "of all"], rows),
         ]  # fmt: skip
     return tables
@@ -298,7 +298,8 @@ def distance_picture(family: str, shares: list[Shares]) -> Picture:
     alike = [s for s in shares if np.array_equal(s.distance_bp, distance_bp)]
     mean = np.average([s.mean_share for s in alike], axis=0, weights=[s.examples for s in alike])
     near = mean[np.abs(distance_bp) <= 10_000].sum() / mean.sum() if mean.sum() > 0 else np.nan
-    caption = f"{family}: mean |share| of a bin over {sum(s.examples for s in alike):,} examples; {number(100 * near, 2)} % of all lies within 10 kb of the TSS."
+    what = "base" if shares[0].facts.get("bin_bp") == 1 else "bin"
+    caption = f"{family}: mean |share| of a {what} over {sum(s.examples for s in alike):,} examples; {number(100 * near, 2)} % of all lies within 10 kb of the TSS."
     unit = str(shares[0].facts.get("unit", "the unit predicted"))
     return draw_distance(
         f"{family} distance", distance_bp, mean, unit, f"Mean absolute share against distance to the TSS, {family}", caption

@@ -3,6 +3,8 @@
 N is no base: its one-hot column is zero, and no word that holds one is counted.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch import nn
@@ -39,6 +41,35 @@ def count_words(codes: np.ndarray, length: int) -> np.ndarray:
     kinds = len(BASES) ** length + 1
     numbers = words(codes, length) + kinds * np.arange(len(codes))[:, None]
     return np.bincount(numbers.ravel(), minlength=kinds * len(codes)).reshape(len(codes), kinds)[:, :-1].astype(np.float32)
+
+
+class WordShares(NamedTuple):
+    """What words add to predictions, the strongest evidence first."""
+
+    word: list[str]
+    share: np.ndarray  # mean sum of a word's shares, over all its places
+    count: np.ndarray  # places
+    evidence: np.ndarray  # share in standard deviations of the mean of so many places drawn from all
+
+
+def word_shares(codes: np.ndarray, shares: np.ndarray, length: int = 8, most: int = 20, least: int = 10) -> WordShares:
+    """Return the words of `length` bases that raise and that lower predictions most; (sequences, bases) codes and shares of bases.
+
+    A word counts where it stands `least` times at least.
+    """
+    numbers = words(codes, length)
+    sums = np.lib.stride_tricks.sliding_window_view(shares, length, axis=1).sum(axis=2, dtype=np.float64)
+    known = numbers < len(BASES) ** length
+    count = np.bincount(numbers[known], minlength=len(BASES) ** length)
+    total = np.bincount(numbers[known], weights=sums[known], minlength=len(BASES) ** length)
+    spread, often = sums[known].std() or 1.0, np.flatnonzero(count >= least)
+    mean = total[often] / count[often]
+    evidence = (mean - sums[known].mean()) * np.sqrt(count[often]) / spread if len(often) else mean
+    order = np.argsort(-evidence, kind="stable")
+    chosen = np.unique(np.concatenate([order[:most], order[-most:]]), return_index=True)[0]
+    chosen = chosen[np.argsort(-evidence[chosen], kind="stable")]
+    spelled = ["".join(BASES[often[place] // 4**power % 4] for power in range(length - 1, -1, -1)) for place in chosen]
+    return WordShares(spelled, mean[chosen], count[often][chosen], evidence[chosen])
 
 
 class WordConvolution(nn.Conv1d):

@@ -148,7 +148,7 @@ class Examples:
 
     input_names = ["features", "known"]
     explained = ["features"]
-    feature_names = FEATURES
+    names = {"features": list(FEATURES)}
 
     def __init__(self, dataset: Dataset, config: Config, state: dict, extracted: dict[str, np.ndarray]) -> None:
         self.dataset, self.config, self.state, self.extracted = dataset, config, state, extracted

@@ -141,6 +141,11 @@ def transformed(values: np.ndarray, scale: str) -> np.ndarray:
     return values
 
 
+def halflife_names(dataset: Dataset) -> list[str]:
+    """Return the names of the half-life features."""
+    return list(map(str, dataset.file[HALFLIFE].attrs["name"])) if dataset.has(HALFLIFE) else []
+
+
 def extract(dataset: Dataset, config: Config, state: dict, allocate: Allocate) -> None:
     """Fill the codes of each gene's window with its margins for shifts, and the words in it."""
     (start, width, tss), genes = (int(state[name]) for name in ("start", "width", "tss")), len(dataset.genes)
@@ -174,8 +179,7 @@ def cells(values: np.ndarray, width: int) -> np.ndarray:
 class Examples:
     """All genes."""
 
-    input_names = ["sequence", "halflife"]
-    explained = ["sequence", "halflife"]
+    input_names = explained = ["window", "halflife"]
 
     def __init__(self, dataset: Dataset, config: Config, state: dict, extracted: dict[str, np.ndarray]) -> None:
         self.rows, self.columns, self.unit = dataset.text("labels/name"), dataset.genes, dataset.unit(TARGET)
@@ -184,7 +188,9 @@ class Examples:
         self.unknown = np.isnan(scaled).any(axis=1)
         self.halflife = torch.from_numpy(np.nan_to_num(scaled).astype(np.float32))
         self.values = torch.from_numpy(np.where(self.unknown, np.nan, dataset.array(TARGET)).T.astype(np.float32))  # (genes, labels)
+        self.names = {"halflife": halflife_names(dataset)}
         self.sizes = {"width": int(state["width"]), "halflife": self.halflife.shape[1], "labels": len(self.rows)}
+        self.place = {"bins": self.codes.shape[1], "bin_bp": 1, "flank_bp": int(state["tss"]) + config.shift_bp}  # of what shares lie along
 
     def __len__(self) -> int:
         return len(self.columns)
