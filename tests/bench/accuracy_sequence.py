@@ -23,7 +23,7 @@ from exprcast.family import make_config, make_model
 from exprcast.folds import train_rows
 from exprcast.training import fit, make_deterministic, make_fabric, predict
 from recorded import ROOT, Row, fingerprint, missed, record
-from tiny import read_examples
+from tiny import read_examples, run_script
 
 DATA = ROOT / "../shared/data/sequence"
 SEQUENCE = "../shared/data/sequence"
@@ -55,7 +55,13 @@ def dataset(tmp_path_factory) -> Path:
     command = [ROOT / "envs/nextflow/nextflow", "run", ".", "-profile", "local", "-ansi-log", "false", "-w", folder / "work"]
     command += ["--outdir", folder / "results", "--families", "none", *README.split()]
     subprocess.run(command, cwd=ROOT, check=True, timeout=1200)
-    return folder / "results/dataset.h5"
+    made, path = folder / "results/reference", folder / "dataset.h5"
+    tables = {"labels/value": "labels.tsv.gz", "promoters/sequence": "promoters.fa.gz", "promoters/halflife": "halflife.tsv.gz"}
+    given = ["--chrom-sizes", made / "chrom.sizes", "--genes", made / "genes.tsv", "--tss", made / "tss.tsv"]
+    given += [word for entry, name in tables.items() for word in ("--table", entry, made / name)]
+    split = ["--hold-out", "genes", "--gene-groups", "random", "--fold-table", DATA / "leave_chromosome_out_12folds_18377genes.csv.gz"]
+    run_script("assemble_dataset", *given, *split, "--out", path)
+    return path
 
 
 @pytest.fixture(scope="module")
