@@ -168,10 +168,10 @@ def readme(project):
     def run(holds: str, *words: object, **changed: str) -> Run:
         blocks = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
         (command,) = (block.rstrip() for block in blocks if holds in block)
-        outdir = (re.findall(r"--outdir (\S+)", command) or ["results"])[0]
         for old, new in changed.items():
             assert old in command
             command = command.replace(old, new)
+        outdir = (re.findall(r"--outdir (\S+)", command) or ["results"])[0]
         line = f"set -e\n{command} -ansi-log false {' '.join(map(str, words))}"
         done = subprocess.run(["bash", "-c", line], cwd=project, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=1200)
         return Run(done.returncode, done.stdout + done.stderr, project / outdir)

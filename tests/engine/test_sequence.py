@@ -83,7 +83,8 @@ def test_one_fold_of_the_table_is_as_good_as_recorded(readme, tmp_path):
     """The README's command for one of its twelve folds: chromosomes that training never saw."""
     lines = [",".join(row[name] for name in ("ENSID", "chrom", "fold_1")) for row in read(FOLDS, ",")]
     (tmp_path / "folds.csv").write_text("\n".join(["ENSID,chrom,fold_1", *lines]) + "\n")
-    run = readme("--outdir results_sequence", "--attribution_genes", 0, **{f"$sequence/{FOLDS}": str(tmp_path / "folds.csv")})
+    one_fold = {f"$sequence/{FOLDS}": str(tmp_path / "folds.csv"), "--outdir results_sequence": "--outdir results_one_fold"}
+    run = readme("--outdir results_sequence", "--attribution_genes", 0, **one_fold)
     assert run.status == 0, run.text
     with h5py.File(run.results / "predictions/xpresso.h5") as file:
         tested, observed = file["role"][0, 0] == TEST, file["observed"][0]
