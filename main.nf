@@ -26,7 +26,7 @@ workflow {
     features = expression.matrices.mix(accessibility.bins, reference.features)
     modelled = reference.tables.filter { _files -> options.models.families } // --families none stops here
     dataset = DATASET(options.bundles ? null : options.inputs.dataset, samples.table, modelled, features, options.folds, reference.split, options.tables, seed)
-    models = MODELS(dataset.h5, dataset.folds, options.models, seed)
+    models = MODELS(dataset.h5, dataset.folds, options.models + [of_bases: options.computed.of_bases], seed)
     shown = [histories: models.histories, attributions: models.attributions, peak_stats: accessibility.stats, read_stats: expression.read_stats, expression_stats: expression.stats, cohort: samples.table]
     parameters = WRITE_PARAMETERS(channel.of(options.shown + [pipeline: [exprcast: workflow.manifest.version, nextflow: workflow.nextflow.version.toString()]]))
     evaluation = EVALUATION(models.predictions, dataset.h5, dataset.leakage, dataset.nearest, shown, parameters.filter { !options.bundles && !options.networks }, options.models.ensemble, seed)
@@ -46,6 +46,7 @@ workflow {
     predictions = evaluation.matrices.mix(evaluation.cells, application.predictions, sequence.predictions)
     attributions = models.attributions
     tracks = sequence.tracks
+    share_tracks = models.tracks
     reference = reference.files
     kallisto = expression.kallisto
     truth = samples.truth.flatten()
@@ -75,6 +76,9 @@ output {
     }
     tracks {
         path '.'
+    }
+    share_tracks {
+        path 'tracks'
     }
     reference {
         path 'reference'

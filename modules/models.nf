@@ -178,11 +178,41 @@ process ATTRIBUTE {
     """
 }
 
+// Lay what each base adds to its gene's prediction along the genome; nothing where no gene's place is known.
+process TRACK_SHARES {
+    tag "${family}"
+    label 'table'
+
+    input:
+    tuple val(family), path(attributions, stageAs: 'attributions/*')
+    path dataset
+    val code
+
+    output:
+    path("${family}.bw", emit: track, optional: true)
+    path('task.json', topic: tasks)
+
+    script:
+    """
+    track_shares.py \\
+        --attributions ${attributions} \\
+        --dataset ${dataset} \\
+        --code ${code} \\
+        --task-out task.json \\
+        --out ${family}.bw
+    """
+
+    stub:
+    """
+    touch ${family}.bw task.json
+    """
+}
+
 workflow MODELS {
     take:
     dataset // dataset.h5
     folds   // 0, 1, 2 …
-    options // {families: [[family, preset], …], seeds, shuffled_control, refit, device, precision, attribution_genes}
+    options // {families: [[family, preset], …], seeds, shuffled_control, refit, device, precision, attribution_genes; of_bases: families that read bases}
     seed    // of the first network
 
     main:
@@ -205,6 +235,8 @@ workflow MODELS {
     predictions = PREDICT(predicting.map { family, _fold, kind, file, folder -> [family, kind, file, folder, codeOf('predict.py', family)] }, dataset, arithmetic).predictions
     explained = checkpoints.filter { options.attribution_genes > 0 }.map { row -> [row[0], row[2], row[5]] }.combine(folders, by: [0, 1])
     attributions = ATTRIBUTE(explained.map { family, _fold, file, folder -> [options.attribution_genes, file, folder, codeOf('attribute.py', family)] }, dataset, options.device).attribution
+    of_bases = attributions.map { path -> [path.simpleName, path] }.filter { family, _path -> family in options.of_bases } // [xpresso, xpresso.fold0.seed1.h5]
+    tracks = TRACK_SHARES(of_bases.groupTuple().map { family, files -> [family, files.toSorted { path -> path.name }] }, dataset, codeFingerprint(['track_shares.py'])).track
     histories = trained.history.filter { path -> !path.name.contains('.shuffled.') }
     files = checkpoints.map { row -> row[5] }.mix(index)
     trained_files = checkpoints.map { row -> [row[0], row[5]] } // [atac_cis, atac_cis.fold0.seed1.pt]
@@ -219,6 +251,7 @@ workflow MODELS {
     histories
     predictions // [atac_cis, atac_cis.fold0.seed1.predictions.h5]
     attributions
+    tracks // xpresso.bw
 }
 
 // Return the name that all files of one training begin with.

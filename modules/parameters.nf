@@ -41,7 +41,7 @@ def checkParameters(params) {
     def opened = rules.collectEntries { name, rule -> [name, openFiles(values[name], rule.format)] } + [samples: sheet.samples, families: values.apply || ofSequence || values.families == 'none' ? [] : splitFamilies(values.families)]
     def settled = opened + (bundles ? [bin_bp: bundles[0].bin_bp, assembly: bundles[0].assembly] : [:])
     def shown = (bundles ? values + [families: bundles*.family.join(',')] + bundles[0].subMap(['bin_bp', 'assembly']) : values).findAll { name, value -> value != null && !(name in ['outdir', 'help', 'version']) }
-    groups.collectEntries { key, group -> [key, settled.subMap(group.properties.keySet())] } + [shown: shown, bundles: bundles, networks: sequenceNetworks(values, applied.bundles), computed: [halflife: familiesThatRead(values.families, 'promoters/halflife') as boolean]]
+    groups.collectEntries { key, group -> [key, settled.subMap(group.properties.keySet())] } + [shown: shown, bundles: bundles, networks: sequenceNetworks(values, applied.bundles), computed: [halflife: familiesThatRead(values.families, 'promoters/halflife') as boolean, of_bases: familiesThatRead(values.families, 'promoters/sequence')]]
 }
 
 // Return {group: {title, description, properties: {name: rule}}} of nextflow_schema.json.
@@ -280,7 +280,7 @@ def closingLines(options) {
 def madeLines(options) {
     def folder = asFile(options.run.outdir).toAbsolutePath()
     def tables = [report: 'report.html', tables: 'tables/']
-    def all = options.networks ? [predictions: 'predictions/', tracks: 'tracks/'] : options.models.families || options.bundles ? [report: 'report.html', scores: 'scores.tsv', predictions: 'predictions/', tables: 'tables/'] : tables
+    def all = options.networks ? [predictions: 'predictions/', tracks: 'tracks/'] : options.models.families || options.bundles ? [report: 'report.html', scores: 'scores.tsv', predictions: 'predictions/', tracks: 'tracks/', tables: 'tables/'] : tables
     def tasks = "${workflow.stats.succeedCount} tasks run, ${workflow.stats.cachedCount} taken from an earlier run"
     (["", "Done in ${workflow.duration}: ${tasks}."] + all.findAll { _what, name -> folder.resolve(name).exists() }.collect { what, name -> "  ${what.padRight(12)} ${folder}/${name}" }).join('\n')
 }
