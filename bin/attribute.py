@@ -41,6 +41,8 @@ def attribute(options: argparse.Namespace) -> None:
         file.attrs.update(
             {"method": METHODS[options.deeplift], "completeness_error_max": worst, **examples.sizes, **getattr(examples, "place", {})}
         )
+        if family.EXAMPLES == "genes" and len(examples.rows) > 1:
+            file.attrs["label"] = examples.rows[0]  # of several labels the first is explained
         row, column = places(family.EXAMPLES, examples, index, outputs)
         write_ids(file, "row", row)
         write_ids(file, "column", column)

@@ -25,7 +25,7 @@ from exprcast.results import (
     read_run,
     read_shares,
 )
-from exprcast.score_sections import ensemble_section, genes_section, observed_section, scores_section
+from exprcast.score_sections import ensemble_section, genes_section, observed_section, scores_section, told
 from exprcast.score_tables import read_genes, read_leakage, read_samples, read_scores
 from exprcast.scoring import MODEL
 from exprcast.sections import (
@@ -109,12 +109,13 @@ def judge_models(
     """Return what the page says of the models: its second line, a verdict a family, the sections from the run to attributions."""
     scores, leakage = read_scores(options.scores, [one.family for one in families]), read_leakage(options.leakage)
     genes = read_genes(options.genes)
+    over_rows = [p for p in families if told(p, scores, ["r_sample"])]
     r_samples = {family: dict(zip(one.gene, one.r[MODEL].tolist(), strict=True)) for family, one in genes.items()}
     sections = [
         scores_section(families, scores, leakage),
         *(ensemble_section(p, scores, leakage) for p in families if p.weights),
         observed_section(families, scores, read_samples(options.samples), leakage),
-        genes_section(families, genes),
+        *([genes_section(over_rows, genes)] if over_rows else []),
         *place_sections(dataset, shares, families, r_samples),
         attribution_section(shares),
         run_section(families, leakage),
@@ -122,7 +123,8 @@ def judge_models(
         leakage_section(leakage, max(len(predictions.folds) for predictions in families)),
     ]
     first = families[0]
-    subtitle = f"{', '.join(p.title for p in families)} on {len(first.rows):,} × {len(first.columns):,} values of {first.unit}, {len(first.folds)} folds"
+    values = f"{len(first.rows):,} {first.row}{'s' * (len(first.rows) != 1)} × {len(first.columns):,} genes ({first.unit})"
+    subtitle = f"{', '.join(p.title for p in families)} on {values}, {len(first.folds)} folds"
     verdicts = [make_verdict(scores, predictions, leakage) for predictions in families]
     admitted = admission_warning(dataset.misaligned if dataset else "")
     verdicts = [verdict._replace(warnings=[*admitted, *verdict.warnings]) for verdict in verdicts]
@@ -138,7 +140,8 @@ def place_sections(
     if dataset and shares and any(family.axes != "genes" for family in families):
         sections.append(locus_section(read_loci(dataset, shares, families, r_samples)))
     if any(one.words for one in shares):
-        sections.append(promoter_section(read_promoters(shares, families), shares))
+        symbols = dict(zip(dataset.genes, dataset.text("genes/symbol"), strict=True)) if dataset else {}
+        sections.append(promoter_section(read_promoters(shares, families, symbols), shares))
     return sections
 
 

@@ -67,7 +67,7 @@ def test_models_are_told_with_the_numbers_of_the_run(tmp_path):
         ("samples; samples by donor+biosample", "for validation; samples that share a donor or biosample stayed together."),
         ("genes; genes by paralogs", "for validation; genes that are paralogs or have similar promoters stayed together."),
         ("samples; samples at random", "for validation. The samples were split at random."),
-        ("genes; genes by the table my_folds.csv", "for validation. The genes were split by the table my_folds.csv."),
+        ("genes; genes by the table my_folds.csv", "held out for testing. The genes were split by the table my_folds.csv."),
     ],
 )
 def test_the_split_is_told(tmp_path, scheme, said):

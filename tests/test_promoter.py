@@ -59,25 +59,25 @@ def test_the_gene_that_is_told_furthest_is_drawn(run):
     values = read_values(predictions.path)
     assert set(values) == {"G<0>", "G1", "G2"} and values["G<0>"] == (4.0, 2.5, 1.0), "G3 was not measured"
     assert best_gene(values) == ("G<0>", 3) and best_gene({"G1": values["G1"]}) == ("", 1), "G1 is told the wrong way"
-    (one,) = read_promoters(shares, [predictions])
-    assert (one.gene, one.candidates, one.observed, one.predicted) == ("G<0>", 3, 4.0, 2.5)
+    (one,) = read_promoters(shares, [predictions], {"G<0>": "<A>"})
+    assert (one.gene, one.symbol, one.candidates, one.observed, one.predicted) == ("G<0>", "<A>", 3, 4.0, 2.5)
     assert one.shares[60:70] == pytest.approx(0.15) and one.distance_bp[60] == -40 and one.features == {"UTR5LEN": 0.5, "CDSLEN": -0.25}
 
 
 def test_section_shows_gene_letters_and_words(run):
     predictions, shares = run
-    section = promoter_section(read_promoters(shares, [predictions]), shares)
+    section = promoter_section(read_promoters(shares, [predictions], {"G<0>": "<A>"}), shares)
     text = str(section)
     for told in ("predicted 2.5", "Bases sum to 1.5, features to 0.25", "CCGGAAGT", "2 of 2", "24"):
         assert told in text, told
-    (one,) = read_promoters(shares, [predictions])
+    (one,) = read_promoters(shares, [predictions], {"G<0>": "<A>"})
     assert logo_start(one.shares) <= 60 and logo_start(one.shares) + LOGO_BP >= 70 and logo_start(one.shares[:10]) == 0
     picture = promoter_picture(one)
-    assert "<0>" not in picture.svg and picture.svg.count("#3a9a50") == 2, "two of ten letters are A, none is N"
+    assert "<A>" not in picture.svg and "&lt;A&gt;" in picture.svg and picture.svg.count("#3a9a50") == 2, "two of ten letters are A, none is N"
 
 
 def test_without_words_or_a_gene_told_there_is_no_promoter(run, tmp_path):
     predictions, _ = run
     wrong = [read_shares(write_attributions(tmp_path / "w.h5", ["G1"]))]
-    assert read_promoters(wrong, [predictions]) == [] and read_promoters([], [predictions]) == []
+    assert read_promoters(wrong, [predictions], {}) == [] and read_promoters([], [predictions], {}) == []
     assert "CCGGAAGT" in str(promoter_section([], wrong)), "words stand all the same"

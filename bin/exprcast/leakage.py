@@ -54,7 +54,7 @@ class Near(NamedTuple):
 def leakage(dataset: Dataset, near: Sequence[Near]) -> list[Leak]:
     """Return one row for each thing that the dataset could share; what it does not hold has none. `near` is what nearest() found."""
     rows = []
-    for axis, things in THINGS.items():
+    for axis, things in THINGS.items() if dataset.samples else [("genes", THINGS["genes"])]:
         held_out = dataset.hold_out in (axis, "both")
         for thing, key, find in things:
             if dataset.has(key):

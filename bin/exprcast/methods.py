@@ -7,6 +7,7 @@ from exprcast.dataset import Dataset
 from exprcast.metrics import DRAWS
 from exprcast.page import Section, Sources, Text
 from exprcast.results import Predictions, Shares
+from exprcast.tables import name_some
 
 CITED = {
     "Bray et al. 2016": (
@@ -56,6 +57,10 @@ SCORES_TEXT = (
     "of unequal size are widened to their effective number; a gene's p-value counts the samples of one group as one. Gains over rules are paired. "
     "Where whole genes are held out, models are judged by r_gene, the correlation across genes with nothing taken away."
 )
+GENES_SCORES_TEXT = (
+    "Models are judged by r_gene, the correlation of predicted with observed values over the genes that were held out (mean over labels). Intervals of 95 % "
+    f"come from {DRAWS:,} bootstrap draws of genes. Gains over rules are paired."
+)
 
 
 def methods_section(
@@ -67,8 +72,10 @@ def methods_section(
     samples_with_reads: int,
 ) -> Section:
     """What ran in this run and with which numbers, then the sources that the text names."""
+    of_genes = dataset is not None and not dataset.samples
+    of_samples = [*expression_text(versions, parameters, samples_with_reads), *bins_text(versions, parameters)]
     paragraphs = [
-        " ".join([*source_text(parameters), *expression_text(versions, parameters, samples_with_reads), *bins_text(versions, parameters)]),
+        " ".join([*source_text(parameters, of_genes), *(genes_text(parameters) if of_genes else of_samples)]),
         " ".join([*dataset_text(dataset), *models_text(versions, families), *shares_text(versions, shares)]),
         f"All steps ran as tasks of exprcast under Nextflow (Di Tommaso et al. 2017) with {named('Python', 'python', versions)}"
         + (f" and {named('NumPy', 'numpy', versions)}." if "numpy" in versions else "."),
@@ -86,14 +93,42 @@ def named(name: str, tool: str, versions: dict[str, list[str]]) -> str:
     return " ".join([name, *([" and ".join(versions[tool])] if tool in versions else [])])
 
 
-def source_text(parameters: Mapping[str, object]) -> list[str]:
+def source_text(parameters: Mapping[str, object], of_genes: bool) -> list[str]:
     """Say where the data came from, if not from the user's files."""
     if parameters.get("simulate"):
         return [
             f"The cohort is simulated: {parameters.get('simulate_samples')} samples and {parameters.get('simulate_genes')} genes with a known rule "
             f"from open chromatin to expression (noise {parameters.get('simulate_noise')}, seed {parameters.get('seed')})."
         ]
-    return [GIVEN] if parameters.get("dataset") else []
+    return [] if of_genes or not parameters.get("dataset") else [GIVEN]
+
+
+def genes_text(parameters: Mapping[str, object]) -> list[str]:
+    """Say where promoters, half-life features and labels of genes alone came from."""
+    if parameters.get("dataset"):
+        return ["The dataset was assembled before this run; where its promoters and labels come from is not known here."]
+    window = f"{parameters.get('upstream_bp'):,} bp upstream to {parameters.get('downstream_bp'):,} bp downstream of each gene's start site"
+    sites = "that of its strongest CAGE peak, else the annotation's" if parameters.get("cage") else "the annotation's"
+    ready = parameters.get("promoters")
+    promoters = (
+        f"Promoters were read from {named_files(ready)}."
+        if ready
+        else f"Promoters were cut out of {named_files(parameters.get('fasta'))}, {window} ({sites})."
+    )
+    features = parameters.get("halflife")
+    halflife = f"Half-life features (lengths and G+C of UTRs, coding sequence and introns) were read from {named_files(features)}."
+    computed = f"Half-life features (lengths and G+C of UTRs, coding sequence and introns) were computed from {named_files(parameters.get('gtf'))}."
+    labels = parameters.get("labels")
+    return [
+        promoters,
+        *([halflife] if features else [computed] if parameters.get("gtf") else []),
+        *([f"Levels of genes (labels) came from {named_files(labels)}, in {parameters.get('label_unit')}."] if labels else []),
+    ]
+
+
+def named_files(value: object) -> str:
+    """Return the names, without folders, of files that stand in a parameter, separated by commas."""
+    return " and ".join(part.strip().rstrip("/").rpartition("/")[2] for part in str(value).split(","))
 
 
 def expression_text(versions: dict[str, list[str]], parameters: Mapping[str, object], samples_with_reads: int) -> list[str]:
@@ -136,15 +171,25 @@ def dataset_text(dataset: Dataset | None) -> list[str]:
     otherwise = [
         part.replace(" at random", " were split at random").replace(" by the table ", " were split by the table ") for part in parts
     ]
-    assembly, unit = dataset.file.attrs.get("assembly", ""), dataset.unit("expression/gene") if dataset.has("expression/gene") else ""
+    validation = "" if "by the table" in scheme else " and about a tenth of the rest for validation"
     return [
-        f"The dataset holds {len(dataset.samples):,} samples and {len(dataset.genes):,} genes"
-        + (f" (assembly {assembly})" if assembly not in ("", "unknown") else "")
-        + (f", expression in {unit}." if unit else "."),
-        f"In each of {dataset.n_folds} folds other {held_out} were held out for testing and about a tenth of the rest for validation"
+        f"The dataset holds {contents_text(dataset)}.",
+        f"In each of {dataset.n_folds} folds other {held_out} were held out for testing{validation}"
         + (f"; {' and '.join(together)} stayed together." if together else "."),
         *(f"The {words}." for words in otherwise if "were split" in words),
     ]
+
+
+def contents_text(dataset: Dataset) -> str:
+    """Return how many genes a dataset holds, and how many samples, or labels where there is no sample."""
+    name, genes = dataset.file.attrs.get("assembly", ""), f"{len(dataset.genes):,} genes"
+    assembly = f" (assembly {name})" if name not in ("", "unknown") else ""
+    if dataset.samples:
+        expression = f", expression in {dataset.unit('expression/gene')}" if dataset.has("expression/gene") else ""
+        return f"{len(dataset.samples):,} samples and {genes}{assembly}{expression}"
+    labels = dataset.text("labels/name") if dataset.has("labels/name") else []
+    named = f", {len(labels):,} label{'s' * (len(labels) != 1)} ({name_some(labels)}) in {dataset.unit('labels/value')}" if labels else ""
+    return f"{genes}{assembly}{named}"
 
 
 def shared_columns(part: str) -> str:
@@ -171,8 +216,9 @@ def models_text(versions: dict[str, list[str]], families: Sequence[Predictions])
         )
     if not families:
         return []
+    scores = GENES_SCORES_TEXT if all(p.axes == "genes" for p in families) else SCORES_TEXT
     rules = [text for name, text in RULES.items() if any(name in p.predictors for p in families)]
-    return [*said, f"Every family was tested beside {', '.join(rules[:-1])} and {rules[-1]}, on the same held-out values.", SCORES_TEXT]
+    return [*said, f"Every family was tested beside {', '.join(rules[:-1])} and {rules[-1]}, on the same held-out values.", scores]
 
 
 def shares_text(versions: dict[str, list[str]], shares: Sequence[Shares]) -> list[str]:

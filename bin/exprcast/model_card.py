@@ -1,6 +1,6 @@
 """A bundle's model card: what a person should know before trusting its predictions, as Markdown that needs nothing beside it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 
 import numpy as np
@@ -20,12 +20,21 @@ METRICS = {
     "mse": "mean squared error",
     "r_sample": "r across samples, median over genes",
 }
+OF_GENES = ("r_gene", "mse")  # of them, what says something where an example is a gene
+ASSOCIATIONS = "Predictions are associations. They do not say what would happen if an element were changed, and not how people with other genotypes differ."
+NO_DEVICE = "It is no medical device."
 LIMITS = (
     "It knows the kinds of samples that it was trained on. Predictions for other tissues, diseases, species or ways of measuring may be wrong, and intervals too narrow; "
     "how far a new sample is from training is told with each prediction.",
-    "Predictions are associations. They do not say what would happen if an element were changed, and not how people with other genotypes differ.",
+    ASSOCIATIONS,
     "Peaks must be called as those of the training samples were; signals are compared by rank, so that depth matters less than the caller does.",
-    "It is no medical device.",
+    NO_DEVICE,
+)
+LIMITS_OF_GENES = (
+    "It knows the labels that it was trained on: levels in those tissues or cells, of genes of that species. It cannot tell how one sample differs from another.",
+    ASSOCIATIONS,
+    "Sequences must be cut as those of training were: the start site on the same base, read along the gene. A wrong start site gives a wrong prediction.",
+    NO_DEVICE,
 )
 
 
@@ -40,33 +49,49 @@ def write_card(
     """Return the card's text; `collapsed` networks do not depend on their input."""
     parts = [
         f"# Model card: {facts['family']}" + (f" ({facts['preset']})" if facts["preset"] else ""),
-        what_it_does(facts) + f"\n\n**{collapsed} of its networks collapsed: do not use it.**" * (collapsed > 0),
+        what_it_does(facts, dataset) + f"\n\n**{collapsed} of its networks collapsed: do not use it.**" * (collapsed > 0),
         "## Data\n\n" + data(facts, dataset),
         "## Folds\n\n" + folds(facts, dataset),
-        "## Scores\n\n" + score_table(str(facts["family"]), scores),
+        "## Scores\n\n" + score_table(str(facts["family"]), scores, OF_GENES if facts["axes"] == "genes" else tuple(METRICS)),
         "## Intervals\n\n" + interval_text(dataset, calibration),
-        "## Limits\n\n" + "\n".join(f"* {limit}" for limit in LIMITS),
+        "## Limits\n\n" + "\n".join(f"* {limit}" for limit in (LIMITS if facts["axes"] != "genes" else LIMITS_OF_GENES)),
         "## Time and energy\n\n" + cost(list(tasks)),
         "## Made by\n\n" + f"exprcast {facts['exprcast']}, code {facts['code']}.",
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def what_it_does(facts: Mapping[str, object]) -> str:
+def what_it_does(facts: Mapping[str, object], dataset: Dataset) -> str:
     """Say what goes in and comes out."""
+    averaged = (
+        f"A prediction is the mean over {counted(facts['folds'], 'fold')} and {counted(facts['seeds'], 'seed')}.\n\n{facts['methods']}"
+    )
+    if facts["axes"] == "genes":
+        return f"It predicts a gene's level ({facts['unit']}) from {what_it_reads(dataset)}; it needs no sample. {averaged}"
     bins = (
         f"open chromatin ({facts['bin_source']}, bins of {facts['bin_bp']} bp, {facts['assembly']})"
         if facts["bin_bp"]
         else "the inputs named below"
     )
-    return (
-        f"It predicts {facts['unit']} of {facts['genes']:,} genes in a sample from {bins}. A prediction is the mean over {len(facts['folds'])} fold(s) and "
-        f"{len(facts['seeds'])} seed(s).\n\n{facts['methods']}"
-    )
+    return f"It predicts {facts['unit']} of {facts['genes']:,} genes in a sample from {bins}. {averaged}"
+
+
+def what_it_reads(dataset: Dataset) -> str:
+    """Return which bases and features of a gene a dataset holds."""
+    if not dataset.has("promoters/sequence"):
+        return "its own features"
+    stored = dataset.file["promoters/sequence"].attrs
+    halflife = " and the half-life features of its mRNA" * dataset.has("promoters/halflife")
+    return f"at most {int(stored['upstream_bp']):,} bp before and {int(stored['downstream_bp']):,} bp from its start site on{halflife}"
+
+
+def counted(members: Sequence[object], noun: str) -> str:
+    """Return how many there are: "1 fold", "2 folds"."""
+    return f"{len(members)} {noun}{'s' * (len(members) != 1)}"
 
 
 def data(facts: Mapping[str, object], dataset: Dataset) -> str:
-    """List the training samples, and digests by which another can tell whether he has the same data."""
+    """List the training samples, or labels where there is none, and digests by which another can tell whether he has the same data."""
     columns = [column for column in ("donor", "biosample", "replicate_group", "batch") if any(dataset.text(f"samples/{column}"))]
     head = ["sample", *columns, "open bins", "SHA-256 of bins", "SHA-256 of RNA"]
     texts = {column: dataset.text(f"samples/{column}") for column in columns}
@@ -78,7 +103,18 @@ def data(facts: Mapping[str, object], dataset: Dataset) -> str:
     sources = str(dataset.file.attrs.get("sources", "{}"))
     said = "" if sources in ("", "{}") else f"\n\nSources: {sources}"
     warned = f"\n\n**Columns of the expression tables seem to be of other genes**: {dataset.misaligned}" if dataset.misaligned else ""
-    return f"{facts['samples']} samples; assembly {facts['assembly']}, annotation {facts['annotation'] or 'not named'}.\n\n{table(head, rows)}{said}{warned}"
+    reference = f"assembly {facts['assembly']}, annotation {facts['annotation'] or 'not named'}"
+    if not rows:
+        return f"{facts['genes']:,} genes, no samples; {reference}.\n\n{label_table(dataset)}{said}"
+    return f"{facts['samples']} samples; {reference}.\n\n{table(head, rows)}{said}{warned}"
+
+
+def label_table(dataset: Dataset) -> str:
+    """List the labels, how many genes have each, and digests."""
+    values = zip(dataset.text("labels/name"), dataset.array("labels/value"), strict=True)
+    sequences = digest(dataset.array("promoters/sequence")) if dataset.has("promoters/sequence") else "none"
+    rows = [[name, f"{int((~np.isnan(row)).sum()):,}", digest(row), sequences] for name, row in values]
+    return table(["label", "genes that have it", "SHA-256 of values", "SHA-256 of sequences"], rows)
 
 
 def digest(*arrays: np.ndarray) -> str:
@@ -92,22 +128,23 @@ def digest(*arrays: np.ndarray) -> str:
 def folds(facts: Mapping[str, object], dataset: Dataset) -> str:
     """Say what was held out and what was kept apart."""
     role = dataset.file["folds/sample_role"]
-    promised = ", ".join(name for name in dataset.promised if name) or "nothing"
+    promised = ", ".join(name for name in dataset.promised if name)
+    kept = f"Test and training share none of: {promised}." if promised else "What test and training share is not limited by these folds."
     again = " All was then fitted again on training and validation together." if facts["refit"] else ""
-    return f"{len(facts['folds'])} fold(s) of {role.attrs['scheme']}, seed {role.attrs['seed']}. Test and training share none of: {promised}.{again}"
+    return f"{counted(facts['folds'], 'fold')} of {role.attrs['scheme']}, seed {role.attrs['seed']}. {kept}{again}"
 
 
-def score_table(family: str, scores: Scores) -> str:
+def score_table(family: str, scores: Scores, metrics: Sequence[str]) -> str:
     """Return the pooled scores of the model and of what stands beside it, and the model's gains."""
     predictors = [MODEL, *sorted({key[1] for key in scores if key[0] == family and not key[2] and key[4] == POOLED} - {MODEL})]
     rows = []
     for predictor in predictors:
-        found = [scores.get((family, predictor, "", metric, POOLED)) for metric in METRICS]
+        found = [scores.get((family, predictor, "", metric, POOLED)) for metric in metrics]
         rows.append([f"**{family}**" if predictor == MODEL else predictor, *map(cell, found)])
     gains = [
         [key[2], key[3], cell(one)]
         for key, one in sorted(scores.items())
-        if key[0] == family and key[1] == MODEL and key[2] and key[4] == POOLED
+        if key[0] == family and key[1] == MODEL and key[2] and key[3] in metrics and key[4] == POOLED
     ]
     if not rows or not any(key[0] == family for key in scores):
         raise InputError(f"there are no scores of {family}; evaluate before the bundle is made")
@@ -116,7 +153,7 @@ def score_table(family: str, scores: Scores) -> str:
         if gains
         else ""
     )
-    return f"Of held-out values, with intervals of 95 %.\n\n{table(['predictor', *METRICS.values()], rows)}{gained}"
+    return f"Of held-out values, with intervals of 95 %.\n\n{table(['predictor', *(METRICS[metric] for metric in metrics)], rows)}{gained}"
 
 
 def cell(one: Estimate | None) -> str:
@@ -129,6 +166,8 @@ def cell(one: Estimate | None) -> str:
 def interval_text(dataset: Dataset, calibration: Calibration | None) -> str:
     """Say how intervals are made, and how often they held where a group had been left out."""
     if calibration is None:
+        if not dataset.samples:
+            return "Predictions for new sequences have no intervals; where there are several networks, the SD over them is given."
         return "No sample was held out in training, so predictions for new samples have no intervals."
     found = coverage(calibration)
     if np.isnan(found).all():

@@ -1,6 +1,6 @@
 """One gene's promoter: attributions and predictions → what its bases and its mRNA's features add to its prediction, with a sequence logo."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +27,8 @@ class Promoter(NamedTuple):
 
     family: str
     gene: str
+    symbol: str
+    label: str  # "" where there is one
     unit: str
     candidates: int
     observed: float
@@ -46,8 +48,8 @@ class Values(NamedTuple):
     training_mean: np.ndarray
 
 
-def read_promoters(shares: Sequence[Shares], families: Sequence[Predictions]) -> list[Promoter]:
-    """Return one gene's promoter for each family that reads bases."""
+def read_promoters(shares: Sequence[Shares], families: Sequence[Predictions], symbols: Mapping[str, str]) -> list[Promoter]:
+    """Return one gene's promoter for each family that reads bases; symbols {gene: its name}."""
     found = []
     for family in families:
         own = [one for one in shares if one.facts.get("family") == family.family and one.words]
@@ -56,7 +58,7 @@ def read_promoters(shares: Sequence[Shares], families: Sequence[Predictions]) ->
             places = explained_genes(own)
             gene, candidates = best_gene({name: values[name] for name in places if name in values})
             if gene:
-                found.append(read_promoter(own[0].facts, gene, candidates, places[gene], values[gene]))
+                found.append(read_promoter(own[0].facts, gene, symbols.get(gene) or gene, candidates, places[gene], values[gene]))
     return found
 
 
@@ -97,7 +99,9 @@ def best_gene(values: dict[str, Values]) -> tuple[str, int]:
     return (best if best and told(best) > 0 else ""), len(values)
 
 
-def read_promoter(facts: dict[str, object], gene: str, candidates: int, places: list[tuple[Path, int]], values: Values) -> Promoter:
+def read_promoter(
+    facts: dict[str, object], gene: str, symbol: str, candidates: int, places: list[tuple[Path, int]], values: Values
+) -> Promoter:
     """Return one gene's bases and shares."""
     shares, features = [], []
     for path, place in places:
@@ -108,7 +112,8 @@ def read_promoter(facts: dict[str, object], gene: str, candidates: int, places: 
             features.append(file["shares/halflife"][place] if names else np.empty(0))
     distance = np.arange(len(codes)) - int(facts["flank_bp"])
     worth = dict(zip(names, np.mean(features, axis=0).tolist(), strict=True))
-    return Promoter(str(facts["family"]), gene, str(facts["unit"]), candidates, *values, distance, codes, np.mean(shares, axis=0), worth)
+    told = str(facts["family"]), gene, symbol, str(facts.get("label", "")), str(facts["unit"])
+    return Promoter(*told, candidates, *values, distance, codes, np.mean(shares, axis=0), worth)
 
 
 def promoter_section(promoters: Sequence[Promoter], shares: Sequence[Shares]) -> Section:
@@ -123,9 +128,11 @@ def promoter_section(promoters: Sequence[Promoter], shares: Sequence[Shares]) ->
 
 def chosen_because(one: Promoter) -> str:
     """Say which gene it is and why this one."""
+    name = one.symbol if one.symbol == one.gene else f"{one.symbol} ({one.gene})"
+    label = f"{one.label}: " * bool(one.label)
     return (
-        f"{one.family}: {one.gene}, the best and not a typical example: of {one.candidates:,} explained test genes its departure from the training mean "
-        f"is told furthest. Observed {number(one.observed)}, predicted {number(one.predicted)}, training mean {number(one.training_mean)} ({one.unit})."
+        f"{one.family}: {name}, the best and not a typical example: of {one.candidates:,} explained test genes it departs furthest from the training mean both as "
+        f"predicted and as observed. {label}observed {number(one.observed)}, predicted {number(one.predicted)}, training mean {number(one.training_mean)} ({one.unit})."
     )
 
 
@@ -145,7 +152,7 @@ def promoter_picture(one: Promoter) -> Picture:
         f"frequencies around silent genes. Below: the {LOGO_BP} bases whose shares are largest ({where}), read along the gene; what its mRNA's features add. "
         f"Bases sum to {number(float(one.shares.sum()), 2)}, features to {number(sum(one.features.values()), 2)}."
     )
-    return picture(f"{one.family} promoter", paint, f"Shares of the bases and features of {one.gene}", caption, "wide", 400, PANELS)
+    return picture(f"{one.family} promoter", paint, f"Shares of the bases and features of {one.symbol}", caption, "wide", 400, PANELS)
 
 
 def logo_start(shares: np.ndarray) -> int:
@@ -165,7 +172,7 @@ def paint_bases(axes: Axes, one: Promoter, start: int, most: float) -> None:
     axes.set_xlim(edges[0], edges[-1])
     axes.set_ylim(-1.1 * most, 1.1 * most)
     axes.set_ylabel("share")
-    axes.set_title(f"{shorten(one.gene, 40)}: distance to the start site in bp (below 0: upstream)", loc="left", size=10.5, color=TEXT)
+    axes.set_title(f"{shorten(one.symbol, 40)}: distance to the start site in bp (below 0: upstream)", loc="left", size=10.5, color=TEXT)
 
 
 def paint_logo(axes: Axes, one: Promoter, start: int) -> None:
@@ -210,5 +217,5 @@ def word_tables(family: str, shares: Sequence[Shares]) -> list[Text | Table]:
     rows.sort(key=lambda row: -row[0] * len(gathered[row[1][0]]))
     head = ["word", "mean sum of its shares", "networks that list it", "places"]
     chosen = [row for _, row in rows[:MOST_WORDS]] + [row for _, row in rows[-MOST_WORDS:] if len(rows) > 2 * MOST_WORDS]
-    told = "Words of eight bases, read along the gene: those that raise predictions most, then those that lower them, wherever in the window they stand."
+    told = "words of eight bases, read along the gene: those that raise predictions most, then those that lower them, wherever in the window they stand."
     return [Text(f"{family}: {told}"), Table(f"{family}: words", head, chosen)]

@@ -48,6 +48,11 @@ class Predictions(NamedTuple):
         """Return the family with its preset; an ensemble has none."""
         return f"{self.family}:{self.preset}" if self.preset else self.family
 
+    @property
+    def row(self) -> str:
+        """Return what a row of the matrix is."""
+        return "label" if self.axes == "genes" else "sample"
+
 
 class History(NamedTuple):
     """One training's learning curve; `seeds` changes where training started again after a collapse."""

@@ -1,6 +1,6 @@
 """The report's sections of scores: every number beside simple rules, observed against predicted, which genes are predictable."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -29,13 +29,17 @@ METRICS = {
     "r2_cod": "Share of the variance of all test values that is predicted: 1 − squared errors / squared distances from their mean. Below 0: worse than one number for all.",
     "r2_pearson": "Squared correlation over all test values; blind to a wrong scale.",
 }
+OF_GENES = {
+    "r_gene": "Over the test genes, which no training saw: are genes with a high level predicted high? Mean over labels. The verdict is judged by this number.",
+    "r_sample_median": "For one gene, over labels: do prediction and measurement rise and fall together (both minus each label's training mean)? Median over genes.",
+}  # where an example is a gene, and rows are labels
 SMALLER_IS_BETTER = ("mse", "mae")
 FOLD_METRICS = ("r_gene_dev", "r_gene", "mse", "mae")
 SEED_METRICS = ("r_gene_dev", "r_gene", "r_sample_median", "mse")
 WORDS = {
     "r_gene_dev": "which genes are higher or lower than usual in a sample",
-    "r_gene": "which genes are high and which are low in a sample",
-    "r_sample_median": "in which samples a gene is higher or lower than usual; median over genes",
+    "r_gene": "which genes are high and which are low{within}",
+    "r_sample_median": "in which {row}s a gene is higher or lower than usual; median over genes",
 }
 REPLICATES = ("replicate", "ceiling")
 GAINS = {"r_gene_dev": "r_gene_dev", "r_sample": "r_sample", "r_gene": "r_gene", "mse": "mse saved"}
@@ -54,30 +58,69 @@ RULES = [
     ("ceiling", "The square root of that: what a perfect prediction would reach against one replicate."),
     ("rule", "The family's own simple rule; for open chromatin, peaks summed with weights that fall with distance from the TSS."),
 ]
+RULES_OF_GENES = {
+    "mean": "The mean over training genes, one number for all genes of a fold: it has no correlation (NA). Pooled, a small one is left, because the means of folds differ.",
+    "nearest": "The measured level of the training gene whose inputs are most similar.",
+    "rule": "The family's own simple rule; of promoters, ridge regression on their words of four bases and half-life features.",
+}
 BEYOND_CHANCE, BEST_GENES = 0.05, 20
 MOST_DOTS, MOST_LISTED = 8, 7  # members of an ensemble in one picture; predictors in one sentence
 
 
 def scores_section(families: Sequence[Predictions], scores: Scores, leakage: Sequence[Leak]) -> Section:
     """Scores beside baselines: pictures of the two main numbers, then every number with its interval."""
-    blocks: list = [Terms("What the numbers mean", list(METRICS.items())), Terms("What the model is compared with", RULES)]
+    blocks: list = [
+        Terms("What the numbers mean", metric_terms(families, scores)),
+        Terms("What the model is compared with", rule_terms(families, scores)),
+    ]
     for p in families:
-        metric = judged_by(leakage, p)
-        drawn, groups = (over(estimate(scores, p.family, MODEL, name)) for name in (metric, "r_sample_median"))
-        pooled = f"{p.family}, pooled: all test values at once; 95 % interval{drawn} (of r_sample{groups}) in small print"
+        metric, own = judged_by(leakage, p), told(p, scores, METRICS)
+        drawn, groups = (over(estimate(scores, p.family, MODEL, name), p.row) for name in (metric, "r_sample_median"))
+        of_samples = f" (of r_sample{groups})" * ("r_sample_median" in own)
+        pooled = f"{p.family}, pooled: all test values at once; 95 % interval{drawn}{of_samples} in small print"
         blocks += [
             Pictures([
-                score_picture(p, scores, metric, f"{WORDS[metric]}; 95 % interval{drawn}"),
-                score_picture(p, scores, "r_sample_median", f"{WORDS['r_sample_median']}; 95 % interval{groups}"),
+                score_picture(p, scores, one, f"{in_words(p, one)}; 95 % interval{over_what}")
+                for one, over_what in ((metric, drawn), ("r_sample_median", groups)) if one == metric or one in own
             ]),
-            Table(pooled, ["predictor", *METRICS], score_rows(p, scores, METRICS, POOLED)),
-            Table(f"{p.family}, mean over folds; lowest and highest in small print", ["predictor", *FOLD_METRICS], score_rows(p, scores, FOLD_METRICS, OVER_FOLDS)),
-            Table(f"{p.family}, gain of the model, pooled and paired; NA of a {other_name(p)} counts 0", ["gain", *GAINS.values()], gain_rows(p, scores)),
+            Table(pooled, ["predictor", *own], score_rows(p, scores, own, POOLED)),
+            fold_table(p, scores),
+            gain_table(p, scores),
             *twin_table(p, scores),
             *class_table(p, scores),
             *seed_table(p, scores),
         ]  # fmt: skip
     return Section("scores", "Scores beside simple rules", blocks)
+
+
+def told(p: Predictions, scores: Scores, metrics: Iterable[str]) -> list[str]:
+    """Return those of these metrics that say something of a family: where rows are labels, whose mean is one number, r_gene_dev does not."""
+    over_rows = p.axes != "genes" or not np.isnan(estimate(scores, p.family, MODEL, "r_sample_median").value)
+    return [
+        name
+        for name in metrics
+        if not (p.axes == "genes" and name.startswith("r_gene_dev")) and (over_rows or not name.startswith("r_sample"))
+    ]
+
+
+def in_words(p: Predictions, metric: str) -> str:
+    """Return what a judged metric is about; one label needs no name."""
+    within = {"sample": " in a sample", "label": " within a label" * (len(p.rows) > 1)}[p.row]
+    return WORDS[metric].format(row=p.row, within=within)
+
+
+def metric_terms(families: Sequence[Predictions], scores: Scores) -> list[tuple[str, str]]:
+    """Return what the metrics that are shown mean; where all examples are genes, in their words."""
+    shown_of = {name for p in families for name in told(p, scores, METRICS)}
+    words = METRICS | (OF_GENES if all(p.axes == "genes" for p in families) else {})
+    return [(name, text) for name, text in words.items() if name in shown_of]
+
+
+def rule_terms(families: Sequence[Predictions], scores: Scores) -> list[tuple[str, str]]:
+    """Return what the predictors mean that stand beside the models."""
+    beside = {name for p in families for name in (*shown(p, scores), *p.weights)}
+    words = dict(RULES) | (RULES_OF_GENES if all(p.axes == "genes" for p in families) else {})
+    return [(name, text) for name, text in words.items() if name in beside]
 
 
 def shown(p: Predictions, scores: Scores, metric: str = "r_gene_dev") -> list[str]:
@@ -118,10 +161,19 @@ def score_rows(p: Predictions, scores: Scores, metrics: Sequence[str], scope: st
     ]
 
 
-def gain_rows(p: Predictions, scores: Scores) -> list[list[Cell | str]]:
+def fold_table(p: Predictions, scores: Scores) -> Table:
+    """Return the mean over folds of each fold's own scores."""
+    own = told(p, scores, FOLD_METRICS)
+    caption = f"{p.family}, mean over folds; lowest and highest in small print"
+    return Table(caption, ["predictor", *own], score_rows(p, scores, own, OVER_FOLDS))
+
+
+def gain_table(p: Predictions, scores: Scores) -> Table:
     """Return what the model has more than each baseline."""
-    rules = [name for name in p.predictors if name != MODEL]
-    return [[f"over {name}", *(score_cell(estimate(scores, p.family, MODEL, metric, name)) for metric in GAINS)] for name in rules]
+    own, rules = told(p, scores, GAINS), [name for name in p.predictors if name != MODEL]
+    rows = [[f"over {name}", *(score_cell(estimate(scores, p.family, MODEL, metric, name)) for metric in own)] for name in rules]
+    caption = f"{p.family}, gain of the model, pooled and paired; NA of a {other_name(p)} counts 0"
+    return Table(caption, ["gain", *(GAINS[metric] for metric in own)], rows)
 
 
 def twin_table(p: Predictions, scores: Scores) -> list[Table]:
@@ -140,7 +192,7 @@ def twin_table(p: Predictions, scores: Scores) -> list[Table]:
 def class_table(p: Predictions, scores: Scores) -> list[Table]:
     """Return scores by how similar the nearest training gene's promoter is; nothing where that is not known."""
     rows, names = [], compared(p)
-    for metric in ("r_gene_dev", "r_gene"):
+    for metric in told(p, scores, ("r_gene_dev", "r_gene")):
         for one in CLASSES:
             found = [estimate(scores, p.family, name, metric, scope=f"{BY_CLASS} {one}") for name in names]
             if (p.family, MODEL, "", metric, f"{BY_CLASS} {one}") in scores:
@@ -153,15 +205,15 @@ def seed_table(p: Predictions, scores: Scores) -> list[Table]:
     """Return each seed's scores, their mean with its SD, and those of the seeds that were best on validation; nothing for one seed."""
     if (p.family, MODEL, "", "r_gene_dev", OVER_SEEDS) not in scores:
         return []
-    rows = []
+    rows, own = [], told(p, scores, SEED_METRICS)
     for scope in (*(f"seed {seed}" for seed in p.seeds), OVER_SEEDS, BEST):
-        found = [estimate(scores, p.family, MODEL, metric, scope=scope) for metric in SEED_METRICS]
+        found = [estimate(scores, p.family, MODEL, metric, scope=scope) for metric in own]
         spread = scope == OVER_SEEDS
         rows.append(
             [scope, *(Cell(decimal(one.value), f"± {decimal(one.high - one.value)}") if spread else score_cell(one) for one in found)]
         )
     caption = f"{p.family}, single seeds, pooled; 95 % interval in small print. Elsewhere the model is the mean prediction of its seeds"
-    return [Table(caption, ["networks", *SEED_METRICS], rows)]
+    return [Table(caption, ["networks", *own], rows)]
 
 
 def score_cell(one: Estimate, kind: str = "") -> Cell:
@@ -186,25 +238,43 @@ def ensemble_section(p: Predictions, scores: Scores, leakage: Sequence[Leak]) ->
 
 
 def observed_section(families: Sequence[Predictions], scores: Scores, samples: Units, leakage: Sequence[Leak]) -> Section:
-    """Observed against predicted: every test value, and sample by sample."""
-    blocks = []
+    """Observed against predicted: every test value, and sample by sample (or label by label, where there are several)."""
+    blocks: list = []
     for p in families:
-        count, metric = f"{len(p.observed):,} test values", judged_by(leakage, p)
-        judged = ", and what the verdict is about" if metric == "r_gene_dev" else ""
-        blocks.append(Pictures([
-            draw_density(
-                f"{p.family} level", p.predicted, p.observed, (f"observed, {p.unit}", f"predicted, {p.unit}"),
-                f"Density of observed against predicted values of {p.family}, {count}",
-                f"{p.family}: level, {count}; the stronger the colour, the more. Much of the agreement is what each gene always does. Dashed: predicted = observed.",
-            ),
-            draw_density(
-                f"{p.family} deviation", p.predicted - p.training_mean, p.observed - p.training_mean, ("observed − training mean", "predicted − training mean"),
-                f"Density of observed against predicted deviations from the training mean, {p.family}",
-                f"{p.family}: the same minus each gene's training mean: what differs between samples{judged}.",
-            ),
-            samples_picture(p, scores, in_order(p, samples, metric), metric),
-        ]))  # fmt: skip
+        metric = judged_by(leakage, p)
+        own = in_order(p, samples, metric)
+        several = p.axes != "genes" or len(p.rows) > 1
+        pictures = [level_picture(p), *([] if p.axes == "genes" else [deviation_picture(p, metric)])]
+        blocks.append(Pictures([*pictures, *([samples_picture(p, scores, own, metric)] if several else [])]))
+        blocks += [label_table(p, own, metric)] if several and p.axes == "genes" else []
     return Section("observed", "Observed against predicted", blocks)
+
+
+def level_picture(p: Predictions) -> Picture:
+    """Draw all test values."""
+    count = f"{int((~np.isnan(p.observed)).sum()):,} test values"
+    always = " Much of the agreement is what each gene always does." if p.axes != "genes" else " No gene here was in training."
+    return draw_density(
+        f"{p.family} level", p.predicted, p.observed, (f"observed, {p.unit}", f"predicted, {p.unit}"),
+        f"Density of observed against predicted values of {p.family}, {count}",
+        f"{p.family}: level, {count}; the stronger the colour, the more.{always} Dashed: predicted = observed.",
+    )  # fmt: skip
+
+
+def deviation_picture(p: Predictions, metric: str) -> Picture:
+    """Draw what departs from each gene's training mean."""
+    judged = ", and what the verdict is about" if metric == "r_gene_dev" else ""
+    return draw_density(
+        f"{p.family} deviation", p.predicted - p.training_mean, p.observed - p.training_mean, ("observed − training mean", "predicted − training mean"),
+        f"Density of observed against predicted deviations from the training mean, {p.family}",
+        f"{p.family}: the same minus each gene's training mean: what differs between samples{judged}.",
+    )  # fmt: skip
+
+
+def label_table(p: Predictions, own: dict[str, dict[str, float]], metric: str) -> Table:
+    """Return the judged metric of every predictor, label by label."""
+    rows = [[one, *(decimal(own[name].get(one, np.nan)) for name in p.predictors)] for one in p.rows]
+    return Table(f"{p.family}: {metric} label by label", ["label", *p.predictors], rows)
 
 
 def in_order(p: Predictions, units: Units, metric: str) -> dict[str, dict[str, float]]:
@@ -218,15 +288,15 @@ def samples_picture(p: Predictions, scores: Scores, samples: dict[str, dict[str,
     ids = [one for one, r in samples[MODEL].items() if not np.isnan(r)]  # those that were tested
     values = {name: np.array([samples[name].get(one, np.nan) for one in ids], dtype=float) for name in (MODEL, rule)}
     wins = int((values[MODEL] > np.nan_to_num(values[rule])).sum())
-    caption = f"{p.family}: {metric} sample by sample; the model is above the best {other_name(p, 'simple ')} ({rule_name(rule)}) in {wins:,} of {len(ids):,} samples."
-    alt = f"{metric} of each sample, {p.family} beside the {other_name(p, 'simple ')} {rule}"
+    caption = f"{p.family}: {metric} {p.row} by {p.row}; the model is above the best {other_name(p, 'simple ')} ({rule_name(rule)}) in {wins:,} of {len(ids):,} {p.row}s."
+    alt = f"{metric} of each {p.row}, {p.family} beside the {other_name(p, 'simple ')} {rule}"
     if len(ids) > MOST_BARS:
-        return draw_histogram(f"{p.family} samples", values, (f"{metric} of a sample", "samples"), alt, caption)
+        return draw_histogram(f"{p.family} samples", values, (f"{metric} of a {p.row}", f"{p.row}s"), alt, caption)
     return draw_bars(f"{p.family} samples", ids, values[MODEL], values[rule], rule, metric, alt, caption)
 
 
 def genes_section(families: Sequence[Predictions], genes: dict[str, Genes]) -> Section:
-    """How predictable each gene is, and by what."""
+    """How predictable each gene is over samples (or labels), and by what."""
     blocks: list = []
     for p in families:
         if p.family in genes:
@@ -239,7 +309,7 @@ def predictable(p: Predictions, genes: Genes) -> str:
     """Say how many genes the model predicts beyond chance, and which predictor is best for how many."""
     known = int((~np.isnan(genes.r[MODEL])).sum())
     if not known:
-        return f"{p.family}: no gene has a correlation across samples; it takes three tested samples whose values differ."
+        return f"{p.family}: no gene has a correlation across {p.row}s; it takes three tested {p.row}s whose values differ."
     certain = int((genes.q_value < BEYOND_CHANCE).sum())
     counts = {name: genes.best.count(name) for name in p.predictors}
     words = {MODEL: "the model", "rule": "the family's own rule"}
@@ -248,7 +318,7 @@ def predictable(p: Predictions, genes: Genes) -> str:
     named = [(name, count) for name, count in [*ordered[:MOST_LISTED], ("others", others)] if count]
     best = ", ".join(f"{words.get(name, name)} for {count:,}" for name, count in named)
     return (
-        f"{p.family}: across samples {certain:,} of {known:,} genes rise and fall with the model's prediction beyond chance "
+        f"{p.family}: across {p.row}s {certain:,} of {known:,} genes rise and fall with the model's prediction beyond chance "
         f"(false discovery rate below 5 %). The best predictor is {best} genes."
     )
 
@@ -257,7 +327,7 @@ def genes_picture(p: Predictions, genes: Genes) -> Picture:
     """Draw how r_sample is spread over genes."""
     return draw_histogram(
         f"{p.family} genes", {name: genes.r[name] for name in compared(p) if name in genes.r}, ("r_sample of a gene", "genes"),
-        f"Histogram over genes of the correlation across samples, {p.family} and {other_name(p, 'simple ')}s",
+        f"Histogram over genes of the correlation across {p.row}s, {p.family} and {other_name(p, 'simple ')}s",
         f"{p.family}: r_sample of the {int((~np.isnan(genes.r[MODEL])).sum()):,} genes that have one. The further right, the better.",
     )  # fmt: skip
 
@@ -279,6 +349,6 @@ def best_genes(p: Predictions, genes: Genes) -> list[Table]:
         ]
         for k in order
     ]
-    head = ["gene", "id", "samples", "SD observed", "r_sample of the model", "q", "best predictor", "its r_sample"]
+    head = ["gene", "id", f"{p.row}s", "SD observed", "r_sample of the model", "q", "best predictor", "its r_sample"]
     caption = f"{p.family}: the {len(rows)} genes with the highest r_sample of {len(r):,}; 95 % interval in small print. genes.tsv has all"
     return [Table(caption, head, rows, words=(1, 6))] if rows else []

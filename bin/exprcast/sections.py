@@ -54,11 +54,12 @@ ERROR_SHARE = 0.1  # shares that miss a change by more than this part of it do n
 def run_section(families: Sequence[Predictions], leakage: Sequence[Leak]) -> Section:
     """What ran on what: one column a family."""
     held_out = [axis for axis in ("samples", "genes") if any(leak.axis == axis and leak.held_out for leak in leakage)]
+    row = "label" if all(p.axes == "genes" for p in families) else "sample"
     facts = {
         "family and preset": lambda p: p.title,
         "one example is": lambda p: EXAMPLES.get(p.axes, p.axes),
         "unit": lambda p: p.unit,
-        "samples" if all(p.axes != "genes" for p in families) else "samples or labels": lambda p: f"{len(p.rows):,}",
+        " or ".join(sorted({f"{p.row}s" for p in families}, reverse=True)): lambda p: f"{len(p.rows):,}",
         "genes or transcripts": lambda p: f"{len(p.columns):,}",
         "held out": lambda _p: " and ".join(held_out) or "nothing",
         "folds": lambda p: str(len(p.folds)),
@@ -70,7 +71,7 @@ def run_section(families: Sequence[Predictions], leakage: Sequence[Leak]) -> Sec
     table = Table("One column a model family", ["", *(family.family for family in families)], rows, words=range(1, len(families) + 1))
     ids = sorted({row for family in families for row in family.rows})
     listed = name_some(ids, MOST_BARS)
-    return Section("run", "What ran on what", [table, Terms("Names of the samples", [(f"{len(ids):,} in all", listed)])])
+    return Section("run", "What ran on what", [table, Terms(f"Names of the {row}s", [(f"{len(ids):,} in all", listed)])])
 
 
 def span(numbers: Sequence[int]) -> str:
@@ -82,7 +83,8 @@ def span(numbers: Sequence[int]) -> str:
 def curves_section(histories: Sequence[History]) -> Section:
     """Learning curves: one small picture a fold, all seeds in it; beyond a dozen folds one picture for all."""
     level = (
-        "Validation is about a tenth of what is not tested, in a small cohort one sample or two: its loss may lie far from that of training. "
+        "Validation is about a tenth of what is not tested, or what your fold table says; where that is a sample or two, or few genes, its loss may lie far "
+        "from that of training. "
         "Training is measured with dropout, validation without. Which epoch's weights were kept, the methods say."
     )
     blocks: list = [Text(level if histories else "No learning curves were given.")]
@@ -134,9 +136,12 @@ def leakage_section(leakage: Sequence[Leak], folds: int) -> Section:
             shares = Cell(f"{leak.members:,} {leak.axis}, in {leak.folds} of {folds} folds", unknown, "bad")
         promised = "kept apart by the folds" if leak.promised else "only looked for" if leak.held_out else "–"
         rows.append([f"{leak.axis}: {SHARED.get(leak.shared, leak.shared)}", promised, shares, ", ".join(leak.names) or "–"])
+    names = "the same donor, the same replicate group, a near-duplicate, a gene of the same family"
+    if {leak.axis for leak in leakage} == {"genes"}:
+        names = "a gene of the same family, or one with the same promoter"
     text = (
-        "A score is honest only if what is tested was not seen in training under another name: the same donor, the same replicate group, a near-duplicate, "
-        "a gene of the same family. What the folds keep apart is checked before training; the rest is counted here, and a count asks for a second look at the scores."
+        f"A score is honest only if what is tested was not seen in training under another name: {names}. What the folds keep apart is checked "
+        "before training; the rest is counted here, and a count asks for a second look at the scores."
     )
     head = ["", "promised", "shared by test and training", "which (the first ten)"]
     return Section(
@@ -255,10 +260,17 @@ def attribution_section(shares: Sequence[Shares]) -> Section:
     return Section("attribution", "What predictions rest on", [
         Text("A share is what one piece of the input adds to a prediction, compared with a reference input. The shares must add up to the change from the reference."),
         adding_up(shares),
+        *explained_label(shares),
         Pictures(pictures),
         *feature_tables(order),
         Table("One row a trained model", head, rows, words=(3,)),
     ])  # fmt: skip
+
+
+def explained_label(shares: Sequence[Shares]) -> list[Text]:
+    """Say which of several labels is explained; nothing where there is one."""
+    labels = sorted({str(s.facts["label"]) for s in shares if s.facts.get("label")})
+    return [Text(f"Of several labels the first is explained: {', '.join(labels)}.")] if labels else []
 
 
 def feature_tables(shares: Sequence[Shares]) -> list[Text | Table]:
@@ -297,9 +309,9 @@ def distance_picture(family: str, shares: list[Shares]) -> Picture:
     distance_bp = shares[0].distance_bp
     alike = [s for s in shares if np.array_equal(s.distance_bp, distance_bp)]
     mean = np.average([s.mean_share for s in alike], axis=0, weights=[s.examples for s in alike])
-    near = mean[np.abs(distance_bp) <= 10_000].sum() / mean.sum() if mean.sum() > 0 else np.nan
-    what = "base" if shares[0].facts.get("bin_bp") == 1 else "bin"
-    caption = f"{family}: mean |share| of a {what} over {sum(s.examples for s in alike):,} examples; {number(100 * near, 2)} % of all lies within 10 kb of the TSS."
+    what, near_bp, near_by = ("base", 500, "500 bp") if shares[0].facts.get("bin_bp") == 1 else ("bin", 10_000, "10 kb")
+    near = mean[np.abs(distance_bp) <= near_bp].sum() / mean.sum() if mean.sum() > 0 else np.nan
+    caption = f"{family}: mean |share| of a {what} over {sum(s.examples for s in alike):,} examples; {number(100 * near, 2)} % of all lies within {near_by} of the TSS."
     unit = str(shares[0].facts.get("unit", "the unit predicted"))
     return draw_distance(
         f"{family} distance", distance_bp, mean, unit, f"Mean absolute share against distance to the TSS, {family}", caption

@@ -27,7 +27,7 @@ WITHOUT_CORRELATION = {
     "r_gene": "are missing or the same for all genes",
 }
 UNITS = {
-    "samples": "{n} samples",
+    "samples": "{n} {row}s",
     "groups": "{n} groups of samples",
     "genes": "{n} genes",
     "replicate groups": "{n} groups of replicates",
@@ -87,7 +87,7 @@ def judge(scores: Scores, predictions: Predictions, leakage: Sequence[Leak]) -> 
     if "samples" in held_out(leakage, predictions) and gain.unit == "genes":
         return "undecided", f"only {groups:,.0f} group{'s' * (groups != 1)} of samples were held out, it takes {LEAST_UNITS}"
     if np.isnan(gain.low):
-        return "undecided", "too few samples for an interval of the gain"
+        return "undecided", f"too few {'genes' if predictions.axes == 'genes' else 'samples'} for an interval of the gain"
     if all(one.low > 0 for one in gains.values()):
         return "better", ""
     if gain.value + (gain.high - gain.value) * norm.ppf(1 - TAILS[0] / len(gains)) / norm.ppf(TAILS[1]) < 0:
@@ -144,9 +144,9 @@ def sample_remark(scores: Scores, predictions: Predictions) -> list[str]:
         return []
     gain = estimate(scores, family, MODEL, "r_sample", best)
     return [
-        f"Over samples, gene by gene, it has a median r_sample of {number(own.value, 2)}, "
+        f"Over {predictions.row}s, gene by gene, it has a median r_sample of {number(own.value, 2)}, "
         f"the best {other_name(predictions)} there ({rule_name(best)}) {number(values[best], 2)}; "
-        f"gain {number(gain.value, 2)}, {interval_text(gain)}."
+        f"gain {number(gain.value, 2)}, {interval_text(gain, predictions.row)}."
     ]
 
 
@@ -205,16 +205,16 @@ def rule_name(name: str) -> str:
     return "the family's own" if name == "rule" else name
 
 
-def interval_text(one: Estimate) -> str:
+def interval_text(one: Estimate, row: str = "sample") -> str:
     """Return an interval and what it was drawn over in words."""
     if np.isnan(one.low):
         return "no interval"
-    return f"95 % interval {number(one.low, 2)} to {number(one.high, 2)}{over(one)}"
+    return f"95 % interval {number(one.low, 2)} to {number(one.high, 2)}{over(one, row)}"
 
 
-def over(one: Estimate) -> str:
+def over(one: Estimate, row: str = "sample") -> str:
     """Return what an interval was drawn over: " over 8 groups of samples"."""
-    return f" over {UNITS[one.unit].format(n=f'{one.n:,.0f}')}" if one.unit in UNITS else ""
+    return f" over {UNITS[one.unit].format(n=f'{one.n:,.0f}', row=row)}" if one.unit in UNITS else ""
 
 
 def collapse_warning(predictions: Predictions) -> list[str]:
