@@ -33,7 +33,9 @@ MEND_GROUP = "keep each {} together in the fold table, or promise less with --gr
 def check_folds(dataset: Path, leakage_out: Path, nearest_out: Path, out: Path) -> None:
     """Open the dataset, which checks it, compare test with training, and write 0, 1, 2 … and both tables."""
     opened = Dataset(dataset)
-    log.info(f"{dataset.name}: {len(opened.samples):,} samples, {len(opened.genes):,} genes, {opened.n_folds} folds of {opened.hold_out}")
+    log.info(
+        f"{dataset.name}: {f'{len(opened.samples):,} samples, ' * bool(opened.samples)}{len(opened.genes):,} genes, {opened.n_folds} folds of {opened.hold_out}"
+    )
     near = nearest(opened)
     rows = leakage(opened, near)
     for row in rows:

@@ -25,7 +25,7 @@ from exprcast.results import (
     read_run,
     read_shares,
 )
-from exprcast.score_sections import ensemble_section, genes_section, observed_section, scores_section, told
+from exprcast.score_sections import ensemble_section, genes_section, observed_section, scores_section
 from exprcast.score_tables import read_genes, read_leakage, read_samples, read_scores
 from exprcast.scoring import MODEL
 from exprcast.sections import (
@@ -38,7 +38,7 @@ from exprcast.sections import (
     run_section,
 )
 from exprcast.tables import refuse_duplicates
-from exprcast.verdict import admission_warning, make_verdict
+from exprcast.verdict import admission_warning, make_verdict, over_rows
 
 OF_MODELS = ("scores", "samples", "genes", "leakage", "predictions")
 
@@ -109,13 +109,13 @@ def judge_models(
     """Return what the page says of the models: its second line, a verdict a family, the sections from the run to attributions."""
     scores, leakage = read_scores(options.scores, [one.family for one in families]), read_leakage(options.leakage)
     genes = read_genes(options.genes)
-    over_rows = [p for p in families if told(p, scores, ["r_sample"])]
+    several = [p for p in families if over_rows(p)]
     r_samples = {family: dict(zip(one.gene, one.r[MODEL].tolist(), strict=True)) for family, one in genes.items()}
     sections = [
         scores_section(families, scores, leakage),
         *(ensemble_section(p, scores, leakage) for p in families if p.weights),
         observed_section(families, scores, read_samples(options.samples), leakage),
-        *([genes_section(over_rows, genes)] if over_rows else []),
+        *([genes_section(several, genes)] if several else []),
         *place_sections(dataset, shares, families, r_samples),
         attribution_section(shares),
         run_section(families, leakage),
@@ -124,7 +124,7 @@ def judge_models(
     ]
     first = families[0]
     values = f"{len(first.rows):,} {first.row}{'s' * (len(first.rows) != 1)} × {len(first.columns):,} genes ({first.unit})"
-    subtitle = f"{', '.join(p.title for p in families)} on {values}, {len(first.folds)} folds"
+    subtitle = f"{', '.join(p.title for p in families)} on {values}, {len(first.folds)} fold{'s' * (len(first.folds) != 1)}"
     verdicts = [make_verdict(scores, predictions, leakage) for predictions in families]
     admitted = admission_warning(dataset.misaligned if dataset else "")
     verdicts = [verdict._replace(warnings=[*admitted, *verdict.warnings]) for verdict in verdicts]

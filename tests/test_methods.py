@@ -39,6 +39,36 @@ def test_what_ran_is_said_and_cited_and_nothing_else(versions, parameters, cited
     assert "Family" not in text and "attributed" not in text and "None" not in text
 
 
+OF_GENES = {
+    "bin_bp": 200,
+    "expression_unit": "tpm",
+    "labels": "/x/levels.tsv, more.tsv",
+    "label_unit": "rpkm",
+    "upstream_bp": 7000,
+    "downstream_bp": 3500,
+}
+
+
+@pytest.mark.parametrize(
+    "parameters, said",
+    [
+        ({"promoters": "/x/p.tsv.gz"}, "Promoters were read from p.tsv.gz. Levels of genes (labels) came from levels.tsv and more.tsv, in rpkm."),
+        ({"promoters": "/x/ready/", "halflife": "h.tsv"}, "read from ready. Half-life features (lengths and G+C of UTRs, coding sequence and introns) were read from h.tsv."),
+        ({"gtf": "a.gtf", "fasta": "/x/g.fa"}, "cut out of g.fa, 7,000 bp upstream to 3,500 bp downstream of each gene's start site (the annotation's). Half-life"),
+        ({"gtf": "/x/a.gtf", "fasta": "g.fa", "cage": "c.bed"}, "else the annotation's). Half-life features (lengths and G+C of UTRs, coding sequence and introns) were computed from a.gtf."),
+    ],
+)  # fmt: skip
+def test_genes_alone_are_told_without_samples(parameters, said):
+    text, _ = write_up(methods_section({}, OF_GENES | parameters, None, [], [], 0))
+    assert said in text and "ATAC" not in text and "Expression" not in text and "None" not in text
+
+
+def test_a_track_of_shares_is_no_coverage(tmp_path):
+    dataset = Dataset(tiny_dataset(tmp_path / "dataset.h5"))
+    text, _ = write_up(methods_section({"pyBigWig": ["0.3.24"]}, TABLES, dataset, [], [], 0))
+    assert "its signal is the largest of its peaks'." in text
+
+
 def test_bins_and_tables_of_a_given_dataset_are_not_told():
     text, _ = write_up(methods_section({"python": ["3.11.7", "3.12.1"]}, {"dataset": "a.h5", "bin_bp": 200}, None, [], [], 0))
     assert "bins of" not in text and "came as a table" not in text and "Python 3.11.7 and 3.12.1." in text

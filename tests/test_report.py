@@ -358,6 +358,29 @@ def test_worse_allows_for_the_choice_of_the_best_of_four_rules(tmp_path, gain, w
 
 
 @pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize("labels", [1, 3, 6])
+def test_where_an_example_is_a_gene_rows_are_labels(tmp_path, labels):
+    """Over few labels a gene's correlation tells nothing; over six it has a place."""
+    ids = [f"L{i}" for i in range(labels)]
+    metrics = [("r_gene", 0.7), ("r_gene_dev", 0.6), ("r_sample_median", 0.4)]
+    rows = [(name, "", metric, "pooled", "genes", value, 0.6, 0.8, 6) for name in ("model", "ridge") for metric, value in metrics]
+    options = make_run(tmp_path, ids, more=(*rows, ("model", "ridge", "r_gene", "pooled", "genes", 0.1, 0.05, 0.15, 6)))
+    with h5py.File(options.predictions[0], "r+") as file:
+        file.attrs["axes"] = "genes"
+    hold_out(options, "genes")
+    page, several = make_page(options), labels > 5
+    assert page.says(f"toy:default on {labels} label{'s' * (labels > 1)} × 6 genes (log2(tpm + 1)), 1 fold")
+    assert page.says("toy: r_gene label by label") == (labels > 1)
+    assert page.says("r_gene, which genes are high and which are low" + " within a label" * (labels > 1))
+    assert (
+        page.says("r_sample_median")
+        == page.says("Which genes are predictable")
+        == page.says("the model is above the best simple rule")
+        == several
+    )
+    assert not page.says("r_gene_dev") and not page.says("training mean, the same in every sample") and page.says("Names of the labels")
+
+
 def test_single_seeds_and_classes_of_genes_have_tables_where_there_are_any(tmp_path):
     page = make_page(make_run(tmp_path))
     assert not page.says("single seeds") and not page.says("by the similarity")

@@ -72,8 +72,10 @@ def methods_section(
     samples_with_reads: int,
 ) -> Section:
     """What ran in this run and with which numbers, then the sources that the text names."""
-    of_genes = dataset is not None and not dataset.samples
-    of_samples = [*expression_text(versions, parameters, samples_with_reads), *bins_text(versions, parameters)]
+    of_genes = (
+        not dataset.samples if dataset else not parameters.get("samples") and bool(parameters.get("promoters") or parameters.get("labels"))
+    )
+    of_samples = [*expression_text(versions, parameters, samples_with_reads), *bins_text(versions, parameters, dataset)]
     paragraphs = [
         " ".join([*source_text(parameters, of_genes), *(genes_text(parameters) if of_genes else of_samples)]),
         " ".join([*dataset_text(dataset), *models_text(versions, families), *shares_text(versions, shares)]),
@@ -146,15 +148,12 @@ def expression_text(versions: dict[str, list[str]], parameters: Mapping[str, obj
     return ["Expression came as a table" + (f" in {unit}" if unit else "") + (", made counts per million." if unit == "counts" else ".")]
 
 
-def bins_text(versions: dict[str, list[str]], parameters: Mapping[str, object]) -> list[str]:
+def bins_text(versions: dict[str, list[str]], parameters: Mapping[str, object], dataset: Dataset | None) -> list[str]:
     """Say how peaks became bins."""
     if parameters.get("dataset"):
         return []
-    signal = (
-        f"the mean coverage of a bigWig ({named('pyBigWig', 'pyBigWig', versions)})"
-        if "pyBigWig" in versions
-        else "the largest of its peaks'"
-    )
+    read = dataset.bin_source.startswith("coverage") if dataset and dataset.has("accessibility/bin") else "pyBigWig" in versions
+    signal = f"the mean coverage of a bigWig ({named('pyBigWig', 'pyBigWig', versions)})" if read else "the largest of its peaks'"
     said = f"ATAC-seq peaks were laid on genomic bins of {parameters.get('bin_bp')} bp; a bin is open if a base of a peak lies in it, and its signal is {signal}."
     excluded = "Peaks in excluded regions were dropped with BEDTools (Quinlan & Hall 2010)"
     return [said, *([f"{excluded} through {named('pybedtools', 'pybedtools', versions)}."] if "pybedtools" in versions else [])]

@@ -82,7 +82,7 @@ def what_it_reads(dataset: Dataset) -> str:
         return "its own features"
     stored = dataset.file["promoters/sequence"].attrs
     halflife = " and the half-life features of its mRNA" * dataset.has("promoters/halflife")
-    return f"at most {int(stored['upstream_bp']):,} bp before and {int(stored['downstream_bp']):,} bp from its start site on{halflife}"
+    return f"the bases from at most {int(stored['upstream_bp']):,} bp before to {int(stored['downstream_bp']):,} bp behind its start site{halflife}"
 
 
 def counted(members: Sequence[object], noun: str) -> str:

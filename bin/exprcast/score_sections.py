@@ -10,7 +10,7 @@ from exprcast.page import Cell, Picture, Pictures, Section, Table, Terms, Text, 
 from exprcast.results import Predictions
 from exprcast.score_tables import BEST, BY_CLASS, CLASSES, NO_TWINS, OVER_FOLDS, OVER_SEEDS, POOLED, Genes, Leak, Scores, Units
 from exprcast.scoring import MODEL
-from exprcast.verdict import best_rule, estimate, judged_by, other_name, over, rule_name
+from exprcast.verdict import best_rule, estimate, judged_by, other_name, over, over_rows, rule_name
 
 METRICS = {
     "r_gene_dev": "Within one sample, each gene's training mean taken away: does the predictor know which genes are higher or lower here than "
@@ -70,11 +70,11 @@ MOST_DOTS, MOST_LISTED = 8, 7  # members of an ensemble in one picture; predicto
 def scores_section(families: Sequence[Predictions], scores: Scores, leakage: Sequence[Leak]) -> Section:
     """Scores beside baselines: pictures of the two main numbers, then every number with its interval."""
     blocks: list = [
-        Terms("What the numbers mean", metric_terms(families, scores)),
+        Terms("What the numbers mean", metric_terms(families)),
         Terms("What the model is compared with", rule_terms(families, scores)),
     ]
     for p in families:
-        metric, own = judged_by(leakage, p), told(p, scores, METRICS)
+        metric, own = judged_by(leakage, p), told(p, METRICS)
         drawn, groups = (over(estimate(scores, p.family, MODEL, name), p.row) for name in (metric, "r_sample_median"))
         of_samples = f" (of r_sample{groups})" * ("r_sample_median" in own)
         pooled = f"{p.family}, pooled: all test values at once; 95 % interval{drawn}{of_samples} in small print"
@@ -93,14 +93,10 @@ def scores_section(families: Sequence[Predictions], scores: Scores, leakage: Seq
     return Section("scores", "Scores beside simple rules", blocks)
 
 
-def told(p: Predictions, scores: Scores, metrics: Iterable[str]) -> list[str]:
-    """Return those of these metrics that say something of a family: where rows are labels, whose mean is one number, r_gene_dev does not."""
-    over_rows = p.axes != "genes" or not np.isnan(estimate(scores, p.family, MODEL, "r_sample_median").value)
-    return [
-        name
-        for name in metrics
-        if not (p.axes == "genes" and name.startswith("r_gene_dev")) and (over_rows or not name.startswith("r_sample"))
-    ]
+def told(p: Predictions, metrics: Iterable[str]) -> list[str]:
+    """Return those of these metrics that say something of a family: of labels, whose training mean is one number, r_gene_dev does not."""
+    names = [name for name in metrics if over_rows(p) or not name.startswith("r_sample")]
+    return [name for name in names if not (p.axes == "genes" and name.startswith("r_gene_dev"))]
 
 
 def in_words(p: Predictions, metric: str) -> str:
@@ -109,9 +105,9 @@ def in_words(p: Predictions, metric: str) -> str:
     return WORDS[metric].format(row=p.row, within=within)
 
 
-def metric_terms(families: Sequence[Predictions], scores: Scores) -> list[tuple[str, str]]:
+def metric_terms(families: Sequence[Predictions]) -> list[tuple[str, str]]:
     """Return what the metrics that are shown mean; where all examples are genes, in their words."""
-    shown_of = {name for p in families for name in told(p, scores, METRICS)}
+    shown_of = {name for p in families for name in told(p, METRICS)}
     words = METRICS | (OF_GENES if all(p.axes == "genes" for p in families) else {})
     return [(name, text) for name, text in words.items() if name in shown_of]
 
@@ -163,14 +159,14 @@ def score_rows(p: Predictions, scores: Scores, metrics: Sequence[str], scope: st
 
 def fold_table(p: Predictions, scores: Scores) -> Table:
     """Return the mean over folds of each fold's own scores."""
-    own = told(p, scores, FOLD_METRICS)
+    own = told(p, FOLD_METRICS)
     caption = f"{p.family}, mean over folds; lowest and highest in small print"
     return Table(caption, ["predictor", *own], score_rows(p, scores, own, OVER_FOLDS))
 
 
 def gain_table(p: Predictions, scores: Scores) -> Table:
     """Return what the model has more than each baseline."""
-    own, rules = told(p, scores, GAINS), [name for name in p.predictors if name != MODEL]
+    own, rules = told(p, GAINS), [name for name in p.predictors if name != MODEL]
     rows = [[f"over {name}", *(score_cell(estimate(scores, p.family, MODEL, metric, name)) for metric in own)] for name in rules]
     caption = f"{p.family}, gain of the model, pooled and paired; NA of a {other_name(p)} counts 0"
     return Table(caption, ["gain", *(GAINS[metric] for metric in own)], rows)
@@ -192,7 +188,7 @@ def twin_table(p: Predictions, scores: Scores) -> list[Table]:
 def class_table(p: Predictions, scores: Scores) -> list[Table]:
     """Return scores by how similar the nearest training gene's promoter is; nothing where that is not known."""
     rows, names = [], compared(p)
-    for metric in told(p, scores, ("r_gene_dev", "r_gene")):
+    for metric in told(p, ("r_gene_dev", "r_gene")):
         for one in CLASSES:
             found = [estimate(scores, p.family, name, metric, scope=f"{BY_CLASS} {one}") for name in names]
             if (p.family, MODEL, "", metric, f"{BY_CLASS} {one}") in scores:
@@ -205,7 +201,7 @@ def seed_table(p: Predictions, scores: Scores) -> list[Table]:
     """Return each seed's scores, their mean with its SD, and those of the seeds that were best on validation; nothing for one seed."""
     if (p.family, MODEL, "", "r_gene_dev", OVER_SEEDS) not in scores:
         return []
-    rows, own = [], told(p, scores, SEED_METRICS)
+    rows, own = [], told(p, SEED_METRICS)
     for scope in (*(f"seed {seed}" for seed in p.seeds), OVER_SEEDS, BEST):
         found = [estimate(scores, p.family, MODEL, metric, scope=scope) for metric in own]
         spread = scope == OVER_SEEDS
@@ -243,10 +239,9 @@ def observed_section(families: Sequence[Predictions], scores: Scores, samples: U
     for p in families:
         metric = judged_by(leakage, p)
         own = in_order(p, samples, metric)
-        several = p.axes != "genes" or len(p.rows) > 1
         pictures = [level_picture(p), *([] if p.axes == "genes" else [deviation_picture(p, metric)])]
-        blocks.append(Pictures([*pictures, *([samples_picture(p, scores, own, metric)] if several else [])]))
-        blocks += [label_table(p, own, metric)] if several and p.axes == "genes" else []
+        blocks.append(Pictures([*pictures, *([samples_picture(p, scores, own, metric)] if over_rows(p) else [])]))
+        blocks += [label_table(p, own, metric)] if p.axes == "genes" and len(p.rows) > 1 else []
     return Section("observed", "Observed against predicted", blocks)
 
 

@@ -64,6 +64,11 @@ def judged_by(leakage: Sequence[Leak], predictions: Predictions) -> str:
     return "r_gene" if "genes" in held_out(leakage, predictions) else "r_gene_dev"
 
 
+def over_rows(predictions: Predictions) -> bool:
+    """Say whether a gene's correlation over rows is worth telling: over samples always, over labels where there are enough for an interval."""
+    return predictions.axes != "genes" or len(predictions.rows) >= LEAST_UNITS
+
+
 def best_rule(scores: Scores, predictions: Predictions, metric: str) -> str | None:
     """Return the baseline with the highest score; NA counts 0, as in the gains (the training mean has no correlation)."""
     rules = [name for name in predictions.predictors if name != MODEL]
@@ -140,7 +145,7 @@ def sample_remark(scores: Scores, predictions: Predictions) -> list[str]:
         {n: estimate(scores, family, n, "r_sample_median").value for n in rules},
     )
     best = max(rules, key=lambda name: np.nan_to_num(values[name], nan=-np.inf), default=None)
-    if best is None or np.isnan(own.value) or np.isnan(values[best]):
+    if best is None or np.isnan(own.value) or np.isnan(values[best]) or not over_rows(predictions):
         return []
     gain = estimate(scores, family, MODEL, "r_sample", best)
     return [

@@ -2,12 +2,15 @@
 
 import csv
 import gzip
+import re
+import subprocess
 import sys
 import warnings
 from pathlib import Path
 
 import h5py
 import numpy as np
+import pyBigWig
 import pytest
 from test_bad_input import expect_refused
 
@@ -19,7 +22,7 @@ from recorded import fingerprint, read_recorded  # noqa: E402
 
 SEQUENCE = ROOT.parent / "shared/data/sequence"
 FOLDS, HALFLIFE = "leave_chromosome_out_12folds_18377genes.csv.gz", "halflife_features_18377genes.tsv.gz"
-GENES = 150
+GENES, PARTS = 150, {"chr1": "test", "chr2": "valid"}
 pytestmark = pytest.mark.skipif(not SEQUENCE.is_dir(), reason="../shared/data is absent")
 
 
@@ -76,7 +79,29 @@ def test_published_tables_train_and_score_without_a_sample(trained):
         assert tested.any() and np.isfinite(file["predicted"][:].mean(axis=1)[tested]).all()
     for name in ("scores.tsv", "report.html", "models/xpresso/bundle.json", "reference/promoters.fa.gz", "tables/leakage.tsv"):
         assert (run.results / name).is_file(), name
-    assert "Cohort and pairing" not in (run.results / "report.html").read_text()
+    page, card = (run.results / "report.html").read_text(), (run.results / "models/xpresso/card.md").read_text()
+    assert "1 label × 150 genes (log10_rpkm)" in page and "Promoters were read from promoters.tsv" in page
+    for text in (page, card):  # the start of words that speak of samples of a cohort
+        assert not re.search(r"Cohort and pairing|\b[01] samples|samples:|in a sample|ATAC|replicate|r_sample|r_gene_dev", text)
+
+
+def test_what_each_base_adds_lies_along_the_genome(trained):
+    """The track equals the attributions of a gene on either strand, whose place stands in the promoters' file."""
+    with gzip.open(trained.results / "reference/promoters.fa.gz", "rt") as file:
+        places = dict(re.match(r">(\S+) (\S+:\d+-\d+\([+-]\))", line).groups() for line in file if line.startswith(">"))
+    strands = set()
+    with (
+        pyBigWig.open(str(trained.results / "tracks/xpresso.bw")) as track,
+        h5py.File(trained.results / "attributions/xpresso.fold0.seed1.h5") as file,
+    ):
+        margin = int(file.attrs["flank_bp"]) - 1024
+        for row, gene in enumerate(file["column"].asstr()[:20]):
+            chrom, start, end, strand = re.match(r"(\S+):(\d+)-(\d+)\((.)\)", places[gene]).groups()
+            shares = file["shares/window"][row, margin:-margin]
+            found = np.array(track.values(chrom, int(start), int(end)))[:: 1 if strand == "+" else -1]
+            assert np.abs(found - shares)[found != shares].max(initial=0) < 1e-6 or (np.abs(found) >= np.abs(shares) - 1e-6).all(), gene
+            strands.add(strand)
+    assert strands == {"+", "-"}
 
 
 def test_one_fold_of_the_table_is_as_good_as_recorded(readme, tmp_path):
@@ -190,3 +215,57 @@ def test_a_broken_table_ends_in_the_line_of_its_task(pipeline, tables, toy, tmp_
     expect_refused(
         run, "import_promoters.py: error: cut.tsv line 151: gene ENSG.*: from start to end are 2,048 bp, the sequence has 2,043; .*"
     )
+
+
+@pytest.fixture(scope="module")
+def annotated(pipeline, tmp_path_factory):
+    """Run on a simulated annotation and genome, with CAGE peaks 40 bp downstream of every second gene's start site, and three labels."""
+    folder = tmp_path_factory.mktemp("annotated")
+    sizes = ("--samples", "8", "--genes", "40", "--reads", "0", "--seed", "1")
+    subprocess.run([sys.executable, ROOT / "bin/simulate_cohort.py", *sizes, "--out", folder / "cohort"], check=True, timeout=300)
+    with (folder / "cohort/genes.tsv").open() as file:
+        genes = [row | {"tss": int(row["tss"])} for row in csv.DictReader(file, delimiter="\t")]
+    moved = {gene["symbol"]: gene["tss"] + (40 if gene["strand"] == "+" else -40) for gene in genes[::2]}
+    peaks = [f"{g['chrom']}\t{moved[g['symbol']]}\t{moved[g['symbol']] + 1}\tp1@{g['symbol']}\t9\t{g['strand']}" for g in genes[::2]]
+    (folder / "cage.bed").write_text("\n".join(peaks) + "\n")
+    roles = [f"{gene['id'].split('.')[0]},{PARTS.get(gene['chrom'], 'train')}" for gene in genes]
+    (folder / "folds.csv").write_text("\n".join(["id,fold_1", *roles]) + "\n")
+    files = {"gtf": "cohort/annotation.gtf.gz", "fasta": "cohort/genome.fa.gz", "cage": "cage.bed", "labels": "cohort/expression.tsv.gz"}
+    labels = ["CT01_D1_R1", "CT01_D1_R2", "CT01_D2_R1"]
+    words = [word for name, file in files.items() for word in (f"--{name}", folder / file)]
+    words += ["--families", "xpresso:quick", "--hold_out", "genes", "--fold_table", folder / "folds.csv", "--attribution_genes", "0"]
+    words += ["--label_columns", ",".join(labels), "--label_unit", "rpkm", "--upstream_bp", "300", "--downstream_bp", "100"]
+    run = pipeline(folder, *words)
+    assert run.status == 0, run.text
+    return run, genes, moved, labels
+
+
+def test_promoters_and_features_come_from_annotation_and_cage_moves_start_sites(annotated):
+    run, genes, moved, labels = annotated
+    dataset = Dataset(run.results / "dataset.h5")
+    assert dataset.samples == [] and dataset.text("labels/name") == labels and dataset.unit("labels/value") == "log10_rpkm"
+    assert str(dataset.file["promoters/halflife"].attrs["scale"]) == "measured"
+    coding = ~np.isnan(dataset.array("promoters/halflife")).any(axis=1)
+    assert 20 < coding.sum() < 40, "genes without a coding sequence stay, without features"
+    with gzip.open(run.results / "reference/promoters.fa.gz", "rt") as file:
+        places = {line[1:].split(".")[0].split()[0]: line.split()[1] for line in file if line.startswith(">")}
+    for gene in genes:
+        tss = moved.get(gene["symbol"], gene["tss"])
+        start = tss - 300 if gene["strand"] == "+" else tss - 99
+        assert places[gene["id"].split(".")[0]] == f"{gene['chrom']}:{start}-{start + 400}({gene['strand']})"
+
+
+def test_several_labels_have_scores_of_their_own_and_a_page_that_speaks_of_genes(annotated):
+    run, _, _, labels = annotated
+    with (run.results / "tables/sample_scores.tsv").open() as file:
+        scored = [row["sample"] for row in csv.DictReader(file, delimiter="\t") if row["predictor"] == "model"]
+    assert scored == labels
+    page = (run.results / "report.html").read_text()
+    for said in (
+        "3 labels × 40 genes",
+        "r_gene label by label",
+        "Promoters were cut out of genome.fa.gz, 300 bp upstream",
+        "strongest CAGE peak",
+    ):
+        assert said in page, said
+    assert "<td>CT01_D2_R1" in page.replace('<th scope="row">', "<td>") and "samples:" not in page
