@@ -55,7 +55,7 @@ OF_GENES = {
         ({"promoters": "/x/p.tsv.gz"}, "Promoters were read from p.tsv.gz. Levels of genes (labels) came from levels.tsv and more.tsv, in rpkm."),
         ({"promoters": "/x/ready/", "halflife": "h.tsv"}, "read from ready. Half-life features (lengths and G+C of UTRs, coding sequence and introns) were read from h.tsv."),
         ({"gtf": "a.gtf", "fasta": "/x/g.fa"}, "cut out of g.fa, 7,000 bp upstream to 3,500 bp downstream of each gene's start site (the annotation's). Half-life"),
-        ({"gtf": "/x/a.gtf", "fasta": "g.fa", "cage": "c.bed"}, "else the annotation's). Half-life features (lengths and G+C of UTRs, coding sequence and introns) were computed from a."),
+        ({"gtf": "/x/a.gtf", "fasta": "g.fa", "cage": "c.bed"}, "CAGE peak, else the annotation's). Half-life features"),
     ],
 )  # fmt: skip
 def test_genes_alone_are_told_without_samples(parameters, said):
