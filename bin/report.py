@@ -48,14 +48,15 @@ def report(options: argparse.Namespace) -> None:
     with_models = given_models(options)
     dataset = Dataset(options.dataset) if options.dataset else None
     families, shares = read_families(options.predictions), [read_shares(path) for path in options.attributions]
-    sections = [*data_sections(options, dataset), *run_sections(options, dataset, families, shares)]
+    data = data_sections(options, dataset)
+    sections = [*data, *run_sections(options, dataset, families, shares)]
     if with_models:
         title = "exprcast: does the model beat simple rules?"
         subtitle, verdicts, of_models = judge_models(options, dataset, families, shares)
         sections = of_models + sections
     else:
         title, verdicts = "exprcast: the data; no model was trained", []
-        subtitle = "Cohort, quality of each sample, methods, versions and parameters"
+        subtitle = f"{'Cohort, quality of each sample, methods' if data else 'Methods'}, versions and parameters"
     with whole_file(options.out) as temporary:
         temporary.write_text(render_page(title, subtitle, verdicts, sections), encoding="utf-8")
     log.info(f"{options.out.name}: {options.out.stat().st_size / 1e6:.1f} MB" + ("" if with_models else "; no model was trained"))
@@ -90,7 +91,7 @@ def data_sections(options: argparse.Namespace, dataset: Dataset | None) -> list[
     if options.cohort:
         rna = {one.sample for one in reads} | {row[0] for row in expression}
         return [cohort_section(cohort_of_table(options.cohort, rna, atac={row[0] for row in peaks})), quality]
-    return [quality]
+    return [quality] if reads or peaks or expression or options.scores else []  # nothing: genes alone, and no model
 
 
 def run_sections(options: argparse.Namespace, dataset: Dataset | None, families: list[Predictions], shares: list[Shares]) -> list[Section]:

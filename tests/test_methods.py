@@ -4,7 +4,7 @@ import h5py
 import pytest
 
 from exprcast.dataset import Dataset
-from exprcast.methods import methods_section
+from exprcast.methods import genes_text, methods_section
 from exprcast.page import Section
 from exprcast.results import read_predictions, read_shares
 from test_locus import write_attributions
@@ -54,13 +54,19 @@ OF_GENES = {
     [
         ({"promoters": "/x/p.tsv.gz"}, "Promoters were read from p.tsv.gz. Levels of genes (labels) came from levels.tsv and more.tsv, in rpkm."),
         ({"promoters": "/x/ready/", "halflife": "h.tsv"}, "read from ready. Half-life features (lengths and G+C of UTRs, coding sequence and introns) were read from h.tsv."),
-        ({"gtf": "a.gtf", "fasta": "/x/g.fa"}, "cut out of g.fa, 7,000 bp upstream to 3,500 bp downstream of each gene's start site (the annotation's). Half-life"),
-        ({"gtf": "/x/a.gtf", "fasta": "g.fa", "cage": "c.bed"}, "CAGE peak, else the annotation's). Half-life features"),
+        ({"gtf": "a.gtf", "fasta": "/x/g.fa"}, "cut out of g.fa, 7,000 bp upstream to 3,500 bp downstream of each gene's start site (the annotation's). Levels of"),
+        ({"gtf": "/x/a.gtf", "fasta": "g.fa", "cage": "c.bed"}, "(that of its strongest CAGE peak, else the annotation's). Levels of"),
     ],
 )  # fmt: skip
 def test_genes_alone_are_told_without_samples(parameters, said):
     text, _ = write_up(methods_section({}, OF_GENES | parameters, None, [], [], 0))
     assert said in text and "ATAC" not in text and "Expression" not in text and "None" not in text
+
+
+def test_features_of_the_gtf_are_told_where_there_are_any(tmp_path):
+    given = OF_GENES | {"gtf": "/x/a.gtf", "fasta": "g.fa"}
+    text = " ".join(genes_text(given, Dataset(tiny_dataset(tmp_path / "dataset.h5"))))
+    assert "were computed from a.gtf." in text and "computed" not in " ".join(genes_text(given, None))
 
 
 def test_a_track_of_shares_is_no_coverage(tmp_path):

@@ -77,7 +77,7 @@ def methods_section(
     )
     of_samples = [*expression_text(versions, parameters, samples_with_reads), *bins_text(versions, parameters, dataset)]
     paragraphs = [
-        " ".join([*source_text(parameters, of_genes), *(genes_text(parameters) if of_genes else of_samples)]),
+        " ".join([*source_text(parameters, of_genes), *(genes_text(parameters, dataset) if of_genes else of_samples)]),
         " ".join([*dataset_text(dataset), *models_text(versions, families), *shares_text(versions, shares)]),
         f"All steps ran as tasks of exprcast under Nextflow (Di Tommaso et al. 2017) with {named('Python', 'python', versions)}"
         + (f" and {named('NumPy', 'numpy', versions)}." if "numpy" in versions else "."),
@@ -105,7 +105,7 @@ def source_text(parameters: Mapping[str, object], of_genes: bool) -> list[str]:
     return [] if of_genes or not parameters.get("dataset") else [GIVEN]
 
 
-def genes_text(parameters: Mapping[str, object]) -> list[str]:
+def genes_text(parameters: Mapping[str, object], dataset: Dataset | None) -> list[str]:
     """Say where promoters, half-life features and labels of genes alone came from."""
     if parameters.get("dataset"):
         return ["The dataset was assembled before this run; where its promoters and labels come from is not known here."]
@@ -123,7 +123,7 @@ def genes_text(parameters: Mapping[str, object]) -> list[str]:
     labels = parameters.get("labels")
     return [
         promoters,
-        *([halflife] if features else [computed] if parameters.get("gtf") else []),
+        *([halflife] if features else [computed] if parameters.get("gtf") and dataset and dataset.has("promoters/halflife") else []),
         *([f"Levels of genes (labels) came from {named_files(labels)}, in {parameters.get('label_unit')}."] if labels else []),
     ]
 

@@ -217,6 +217,35 @@ def test_a_broken_table_ends_in_the_line_of_its_task(pipeline, tables, toy, tmp_
     )
 
 
+def test_real_annotation_and_cage_start_sites(pipeline, tmp_path):
+    """Five megabases of chromosome 21: six genes have a published CAGE start site there, the others keep the annotation's."""
+    genome = ROOT.parent / "shared/data/genome"
+    rows = gzip.decompress((genome / "derived_ensembl_GRCh38_chr21.gtf.gz").read_bytes()).decode().splitlines()
+    rows = [row.split("\t") for row in rows if row[0] != "#"]
+    inside = {gene_of(row) for row in rows if row[2] == "gene" and 15_000_000 < int(row[3]) and int(row[4]) < 19_990_000}
+    (tmp_path / "piece.gtf").write_text("".join("\t".join(row) + "\n" for row in rows if gene_of(row) in inside))
+    windows = gzip.decompress((genome / "Xpresso_hg38_promoters_cage_corrected.bed.gz").read_bytes()).decode().splitlines()
+    windows = [row for row in map(str.split, windows) if row[0] == "chr21" and row[3] in inside]
+    sites = {row[3]: int(row[1]) + 10_000 for row in windows}
+    peaks = [f"chr21\t{sites[row[3]]}\t{sites[row[3]] + 1}\t{row[3]}\t0\t{row[5]}" for row in windows]
+    (tmp_path / "cage.bed").write_text("\n".join(peaks) + "\n")
+    files = {"gtf": tmp_path / "piece.gtf", "fasta": genome / "derived_hg38_mini_masked.fa.gz", "cage": tmp_path / "cage.bed"}
+    files["labels"] = SEQUENCE / "labels_gtex_v10.tsv.gz"
+    words = ["--families", "none", "--label_columns", "Liver_TPM,Testis_TPM", "--label_unit", "tpm"]
+    run = pipeline(tmp_path, *words, *(word for name, path in files.items() for word in (f"--{name}", path)))
+    assert run.status == 0, run.text
+    with (run.results / "reference/tss.tsv").open() as file:
+        found = list(csv.DictReader(file, delimiter="\t"))
+    assert {row["gene"]: int(row["position"]) for row in found if row["source"] == "cage"} == sites and len(sites) == 6
+    assert {row["gene"] for row in found} == inside and len(inside) == 67
+    assert "sample" not in (run.results / "report.html").read_text().split("Versions, parameters, code</h2>")[0].split("</style>")[1]
+
+
+def gene_of(row: list[str]) -> str:
+    """Return the gene of a GTF's row."""
+    return re.search('gene_id "([^"]+)"', row[8])[1]
+
+
 @pytest.fixture(scope="module")
 def annotated(pipeline, tmp_path_factory):
     """Run on a simulated annotation and genome, with CAGE peaks 40 bp downstream of every second gene's start site, and three labels."""
