@@ -73,7 +73,9 @@ def test_section_shows_gene_letters_and_words(run):
     (one,) = read_promoters(shares, [predictions], {"G<0>": "<A>"})
     assert logo_start(one.shares) <= 60 and logo_start(one.shares) + LOGO_BP >= 70 and logo_start(one.shares[:10]) == 0
     picture = promoter_picture(one)
-    assert "<A>" not in picture.svg and "&lt;A&gt;" in picture.svg and picture.svg.count("#3a9a50") == 2, "two of ten letters are A, none is N"
+    assert "<A>" not in picture.svg and "&lt;A&gt;" in picture.svg and picture.svg.count("#3a9a50") == 2, (
+        "two of ten letters are A, none is N"
+    )
 
 
 def test_without_words_or_a_gene_told_there_is_no_promoter(run, tmp_path):
