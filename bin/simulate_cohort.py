@@ -6,8 +6,16 @@ and a its accessibility in sample s, on the scale of a peak's signalValue,
 
     log2 level(g, s) = base(g) + GAIN · Σ exp(-|d| / DECAY_BP) · a / (a + HALF_SIGNAL) + noise(g, s)
 
-summed over every p within ±WINDOW_BP. base(g) is uniform over BASE_RANGE: with a long upper tail a few genes would make
-up most of a sample and move every other gene's TPM. noise(g, s) is normal with one sd for all genes: `--noise` times
+summed over every p within ±WINDOW_BP. base(g) is uniform over BASE_RANGE, because with a long upper tail a few genes would
+make up most of a sample and move every other gene's TPM. Which gene has which base level follows from its sequence; the
+base levels of genes are in the order of their
+
+    strength(g) = COPY_GAIN · copies(g) + EXON_GAIN · log10(e / USUAL_DENSITY) + UTR3_GAIN · log10(u / USUAL_UTR3_BP) + other(g)
+
+copies(g), 0 to MOST_COPIES, counts MOTIF on the gene's strand within MOTIF_RANGE of its TSS, where it is nowhere by chance;
+what lies elsewhere counts for nothing. e is the number of coding exons a kb of coding part, u the length of the 3' UTR, both
+of the gene's transcript with the longest coding part, stop codon included; genes without one lack both terms. other(g) is
+uniform over OTHER_RANGE and nothing explains it. noise(g, s) is normal with one sd for all genes: `--noise` times
 NOISE_RATIO times the median over genes of the oracle's sd over samples. TPM = 2^level, scaled to a million a sample.
 
 Elements lie within PLANTED_BP of one TSS (planted: half of the genes have just one, the others two to four) or at least
@@ -36,9 +44,10 @@ Files of --out:
   reads/<sample>[_L1|_L2]_R1.fastq.gz, …_R2.fastq.gz    unless --reads is 0
   expression.tsv.gz       TPM; the same gene ids with another version, rows in another order
   true_transcripts.tsv.gz what the reads are drawn from: TPM; the transcripts of a gene add up to its value in expression.tsv.gz
+  promoters.tsv           copies, where each begins (bp from the TSS, below 0 is upstream), half-life terms, other and base, log2
   truth.tsv               a row a gene and element of its window; distance_bp below 0 is upstream on the gene's strand
   oracle.tsv.gz           log2(TPM + 1)
-Ids in the last three have no version.
+Ids in the last four have no version.
 """
 
 from argparse import ArgumentDefaultsHelpFormatter, ArgumentParser, Namespace
@@ -51,6 +60,7 @@ from exprcast.simulation.cohort import name_samples, write_samplesheet
 from exprcast.simulation.expression import correlate, express, split_levels, write_expression, write_transcript_levels, write_truth
 from exprcast.simulation.genome import place_genes, write_genome
 from exprcast.simulation.peaks import World, open_elements, place_elements, write_peaks
+from exprcast.simulation.promoters import draw_promoters, write_promoter_truth
 from exprcast.simulation.reads import write_reads
 from exprcast.simulation.sequence import write_sequences
 from exprcast.simulation.sizes import Sizes, check_sizes
@@ -58,7 +68,7 @@ from exprcast.simulation.transcripts import model_genes, write_annotation
 
 PARTS = (  # one seed each; append new ones
     *("genes", "elements", "accessibility", "calls", "expression"),
-    *("transcripts", "sequence", "fractions", "reads"),
+    *("transcripts", "sequence", "fractions", "reads", "promoters"),
 )
 
 
@@ -72,16 +82,18 @@ def simulate_cohort(out: Path, sizes: Sizes, noise: float, seed: int, cpus: int)
     cohort = name_samples(sizes)
     world = World(genome, genes, elements, cohort, open_elements(cohort, len(elements.summit), rng["accessibility"]))
     transcripts = model_genes(genes, rng["transcripts"])
+    promoters = draw_promoters(genes, transcripts, rng["promoters"])
     with whole_folder(out) as folder:
         true, called = write_peaks(folder / "peaks", world, sizes.noise_peaks, seeds["calls"])
-        expression = express(true, called, noise, rng["expression"])
+        expression = express(promoters.strength, true, called, noise, rng["expression"])
         levels = split_levels(expression.measured, cohort, transcripts, rng["fractions"])
         write_genome(folder, genome, genes)
         write_annotation(folder / "annotation.gtf.gz", genome, genes, transcripts)
-        sequences = write_sequences(folder, genome, genes, transcripts, seeds["sequence"])
+        sequences = write_sequences(folder, genome, genes, promoters.starts, transcripts, seeds["sequence"])
         write_samplesheet(folder / "samples.csv", cohort, with_reads=sizes.reads > 0)
         write_expression(folder, genes, cohort, expression)
         write_transcript_levels(folder / "true_transcripts.tsv.gz", cohort, transcripts, levels)
+        write_promoter_truth(folder / "promoters.tsv", genes, promoters, expression.base)
         singles = write_truth(folder / "truth.tsv", genome, genes, elements)
         if sizes.reads:
             write_reads(folder / "reads", cohort, levels, sequences, sizes.reads, seeds["reads"], cpus)

@@ -18,7 +18,7 @@ process SIMULATE_COHORT {
     path('genome.fa.gz', emit: genome)
     path('cdna.fa.gz', emit: cdna)
     path('expression.tsv.gz', emit: expression)
-    path('{truth.tsv,oracle.tsv.gz,expression.tsv.gz,true_transcripts.tsv.gz}', emit: truth)
+    path('{truth.tsv,promoters.tsv,oracle.tsv.gz,expression.tsv.gz,true_transcripts.tsv.gz}', emit: truth)
     path('task.json', topic: tasks)
 
     script:
@@ -39,7 +39,7 @@ process SIMULATE_COHORT {
     stub:
     """
     mkdir peaks reads
-    touch annotation.gtf.gz genome.fa.gz cdna.fa.gz expression.tsv.gz truth.tsv oracle.tsv.gz true_transcripts.tsv.gz task.json
+    touch annotation.gtf.gz genome.fa.gz cdna.fa.gz expression.tsv.gz truth.tsv promoters.tsv oracle.tsv.gz true_transcripts.tsv.gz task.json
     touch peaks/{S1,S2}.narrowPeak.gz reads/{S1,S2}_R{1,2}.fastq.gz
     printf 'sample,reads_1,reads_2,peaks\\n' > samples.csv
     printf '%s,reads/%s_R1.fastq.gz,reads/%s_R2.fastq.gz,peaks/%s.narrowPeak.gz\\n' S1 S1 S1 S1 S2 S2 S2 S2 >> samples.csv

@@ -4,6 +4,7 @@ import csv
 import gzip
 import math
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -11,8 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import kstest
+
+from exprcast.simulation.promoters import plant_motif
+from exprcast.tables import read_matrix
+from halflife_features import halflife_features
+from index_genome import index_genome
 
 SCRIPT = Path(__file__).parents[1] / "bin" / "simulate_cohort.py"
+COMPLEMENT = str.maketrans("ACGT", "TGCA")
 SMALL = ("--samples", "8", "--genes", "40", "--reads", "0")
 WINDOW_BP, DECAY_BP, HALF_SIGNAL, GAIN = 100_000, 9_000, 20.0, 3.0  # the rule as the script's docstring states it
 
@@ -256,6 +264,81 @@ def test_noise_multiplies_the_noise(default, tmp_path):
     noise, twice = (np.std(x - quiet_measured, axis=1) for x in (measured, loud_measured))
     assert np.median(twice / noise) == pytest.approx(2, rel=0.1)
     assert np.quantile(noise, 0.9) < 1.6 * np.quantile(noise, 0.1)  # one sd for all genes
+
+
+MOTIF, UPSTREAM, DOWNSTREAM = "CCGGAAGT", 200, 30  # between so many bp before the TSS
+
+
+def promoters_of(folder: Path) -> dict[str, str]:
+    """Return the bases from UPSTREAM to DOWNSTREAM before each gene's TSS on its strand, in upper case."""
+    text = gzip.decompress((folder / "genome.fa.gz").read_bytes()).decode()
+    chroms = {record.split()[0]: record.partition("\n")[2].replace("\n", "") for record in text.split(">")[1:]}
+    found = {}
+    for row in rows_of(folder / "genes.tsv"):
+        tss, bases = int(row["tss"]), chroms[row["chrom"]]
+        sense = bases[tss - UPSTREAM : tss - DOWNSTREAM].upper()
+        if row["strand"] == "-":
+            sense = bases[tss + DOWNSTREAM + 1 : tss + UPSTREAM + 1].upper().translate(COMPLEMENT)[::-1]
+        found[row["id"].partition(".")[0]] = sense
+    return found
+
+
+def test_the_motif_is_in_each_promoter_where_the_truth_says_and_nowhere_else_there(default):
+    promoters = promoters_of(default)
+    truth = rows_of(default / "promoters.tsv")
+    assert [row["gene"] for row in truth] == list(promoters)
+    for row in truth:
+        places = [match.start() - UPSTREAM for match in re.finditer(f"(?={MOTIF})", promoters[row["gene"]])]
+        assert row["starts"] == (",".join(map(str, places)) or "NA") and int(row["copies"]) == len(places)
+    copies = Counter(int(row["copies"]) for row in truth)
+    assert set(copies) == {0, 1, 2, 3} and min(copies.values()) > len(truth) / 6
+    starts = [int(start) for row in truth if row["starts"] != "NA" for start in row["starts"].split(",")]
+    assert min(starts) < -190 and -45 < max(starts) <= -DOWNSTREAM - len(MOTIF)
+    assert MOTIF.translate(COMPLEMENT)[::-1] != MOTIF
+
+
+def test_a_motif_that_is_there_by_chance_goes_and_planted_ones_stay():
+    """Forty bases that hold four copies by chance; one is planted over two of them."""
+    codes = np.array(["ACGT".index(base) for base in f"{MOTIF}{MOTIF}AAA{MOTIF}{MOTIF}"] + [0] * 135, np.uint8)
+    plant_motif(codes, np.array([-UPSTREAM + 4]))
+    assert [match.start() for match in re.finditer(f"(?={MOTIF})", "".join("ACGT"[code] for code in codes))] == [4]
+
+
+def strengths_of(folder: Path) -> np.ndarray:
+    """Return what the truth adds up to for each gene, as the script's docstring states it."""
+    rows = rows_of(folder / "promoters.tsv")
+    halflife = [0 if row["halflife"] == "NA" else float(row["halflife"]) for row in rows]
+    return np.array([1.25 * int(row["copies"]) + term + float(row["other"]) for row, term in zip(rows, halflife, strict=True)])
+
+
+def test_half_life_follows_from_the_features_that_the_pipeline_measures(default, tmp_path):
+    genes = [[row["id"].partition(".")[0], row["symbol"], row["chrom"], row["strand"]] for row in rows_of(default / "genes.tsv")]
+    (tmp_path / "genes.tsv").write_text("\n".join(map("\t".join, [["id", "symbol", "chrom", "strand"], *genes])) + "\n")
+    index_genome(default / "genome.fa.gz", tmp_path / "sizes", tmp_path / "genome.fa.gz")
+    halflife_features(default / "annotation.gtf.gz", tmp_path / "genome.fa.gz", tmp_path / "genes.tsv", tmp_path / "halflife.tsv.gz")
+    measured = read_matrix(tmp_path / "halflife.tsv.gz")
+    density, utr3_bp = (measured.values[:, measured.columns.index(name)] for name in ("ORFEXONDENSITY", "UTR3LEN"))
+    planted = np.array([float(row["halflife"].replace("NA", "nan")) for row in rows_of(default / "promoters.tsv")])
+    expected = 7 * np.log10(density / 5) - 2.5 * np.log10(utr3_bp / 275)
+    np.testing.assert_allclose(planted, expected, atol=0.02)  # densities have two decimals
+    assert 0.85 < np.isfinite(planted).mean() < 0.95 and np.nanstd(planted) > 0.8
+
+
+def test_base_levels_are_uniform_and_in_the_order_of_what_was_planted(default):
+    rows = rows_of(default / "promoters.tsv")
+    base, other = (np.array([float(row[name]) for row in rows]) for name in ("base", "other"))
+    assert (np.diff(base[strengths_of(default).argsort()]) > 0).all()
+    for values, most in ((base, 7), (other, 3)):
+        assert kstest(values / most, "uniform").pvalue > 0.01
+
+
+def test_motif_explains_half_and_half_life_a_fifth_of_base_levels(default, tmp_path):
+    for folder in (default, made(tmp_path / "other", "--seed", "2", "--reads", "0")):
+        rows = rows_of(folder / "promoters.tsv")
+        base, copies = (np.array([float(row[name]) for row in rows]) for name in ("base", "copies"))
+        halflife = np.array([0 if row["halflife"] == "NA" else float(row["halflife"]) for row in rows])
+        explained = [np.corrcoef(base, term)[0, 1] ** 2 for term in (copies, halflife)]
+        assert 0.48 < explained[0] < 0.60 and 0.14 < explained[1] < 0.25, explained
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,7 @@ def test_simulation_from_scratch_elsewhere_gives_the_same_bytes(base, pipeline, 
     assert again.status == 0, again.text
     for name in SAME_BYTES:
         assert (again.results / name).read_bytes() == (base.results / name).read_bytes(), name
-    assert {"truth.tsv", "oracle.tsv.gz", "expression.tsv.gz", "true_transcripts.tsv.gz"} == {
+    assert {"truth.tsv", "promoters.tsv", "oracle.tsv.gz", "expression.tsv.gz", "true_transcripts.tsv.gz"} == {
         path.name for path in (again.results / "truth").iterdir()
     }
 

@@ -17,21 +17,22 @@ MEAN_FRACTION, FRACTION_PRECISION = (6.0, 1.5), 20.0  # Dirichlet: of canonical 
 
 
 class Expression(NamedTuple):
-    """Measured TPM and the oracle's, (samples, genes), and what the noise was."""
+    """Measured TPM and the oracle's, (samples, genes), what they are made of, and what the noise was."""
 
     measured: np.ndarray
     oracle: np.ndarray
+    base: np.ndarray  # (genes,) log2
     noise_sd: float  # log2
     row_order: np.ndarray  # (genes,) of the measured table
 
 
-def express(true: np.ndarray, called: np.ndarray, noise: float, rng: np.random.Generator) -> Expression:
-    """Make TPM of the rule's sums (samples, genes): on the truth, with noise, and on the calls, without."""
+def express(strength: np.ndarray, true: np.ndarray, called: np.ndarray, noise: float, rng: np.random.Generator) -> Expression:
+    """Make TPM of promoters' strengths (genes,) and the rule's sums (samples, genes): on the truth, with noise, and on the calls, without."""
     base_rng, order_rng, noise_rng = rng.spawn(3)
-    base = base_rng.uniform(0, BASE_RANGE, true.shape[1])
+    base = np.sort(base_rng.uniform(0, BASE_RANGE, len(strength)))[strength.argsort().argsort()]
     noise_sd = noise * NOISE_RATIO * GAIN * float(np.median(called.std(axis=0)))
     level = base + GAIN * true + noise_sd * noise_rng.standard_normal(true.shape)
-    return Expression(to_tpm(level), to_tpm(base + GAIN * called), noise_sd, order_rng.permutation(true.shape[1]))
+    return Expression(to_tpm(level), to_tpm(base + GAIN * called), base, noise_sd, order_rng.permutation(true.shape[1]))
 
 
 def to_tpm(level: np.ndarray) -> np.ndarray:

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from exprcast.simulation.genome import MARGIN_BP, Genes, Genome
+from exprcast.simulation.promoters import plant_motif
+from exprcast.simulation.rule import MOTIF_RANGE
 from exprcast.simulation.transcripts import Transcript, ensembl_place
 
 LETTERS = np.frombuffer(b"ACGTN", np.uint8)
@@ -19,9 +21,9 @@ LINE_BP = 60
 
 
 def write_sequences(
-    folder: Path, genome: Genome, genes: Genes, transcripts: list[Transcript], seed: np.random.SeedSequence
+    folder: Path, genome: Genome, genes: Genes, motifs: list[np.ndarray], transcripts: list[Transcript], seed: np.random.SeedSequence
 ) -> list[np.ndarray]:
-    """Write genome.fa.gz and cdna.fa.gz; return the bases of each spliced transcript on its own strand."""
+    """Write genome.fa.gz, with a motif at these places before each gene, and cdna.fa.gz; return each spliced transcript's bases on its own strand."""
     chrom, tss = genome.locate(genes.tss)
     spliced: list[np.ndarray] = []
     with (folder / "genome.fa.gz").open("wb") as raw, gzip.GzipFile("", "wb", 1, raw, mtime=0) as file:
@@ -29,6 +31,11 @@ def write_sequences(
             rng = np.random.default_rng(child)
             name, length = genome.names[number], int(genome.starts[number + 1] - genome.starts[number])
             bases = draw_bases(length, rng)
+            for gene in np.flatnonzero(chrom == number):
+                along = tss[gene] + genes.strand[gene] * np.arange(*MOTIF_RANGE)
+                sense = on_strand(bases[along], genes.strand[gene])
+                plant_motif(sense, motifs[gene])
+                bases[along] = on_strand(sense, genes.strand[gene])
             here = [transcript for transcript in transcripts if chrom[transcript.gene] == number]
             places = [(tss[transcript.gene], genes.strand[transcript.gene]) for transcript in here]
             for (at, strand), transcript in zip(places, here, strict=True):
