@@ -11,8 +11,9 @@ setup:   ## Set up all that is missing: Python packages, bedtools, kallisto, Nex
 	@$(in_env)
 
 # A demo that was broken off or run before goes on from there; Nextflow warns about -resume where nothing ever ran.
-demo:    ## Run the pipeline on a small simulated cohort; results and report in results/.
+demo:    ## Run the pipeline on a small simulated cohort; reports in results/ and, of promoters, in results_promoters/.
 	envs/nextflow/nextflow run . -profile demo $(if $(wildcard .nextflow/history),-resume)
+	envs/nextflow/nextflow run . -profile demo_promoters -resume --outdir results_promoters
 
 # The tests of the engine start Nextflow, which uses both cores by itself, and share one run: no -n there.
 unit_tests := $(in_env) python -m pytest tests --ignore tests/bench --ignore tests/engine -n 2 --timeout 300 --durations 5

@@ -87,7 +87,7 @@ PUBLISHED = {
 }  # fmt: skip
 PRESETS = {
     "default": {},
-    "quick": {"epochs": 4, "filters": [16]},
+    "quick": {"upstream_bp": 1_000, "downstream_bp": 500, "batch_size": 16, "filters": [16]},
     "paper": PUBLISHED | {"learning_rate": 1e-3, "patience": 5},
     "notebook": PUBLISHED | {"optimizer": "sgd", "learning_rate": 5e-4, "momentum": 0.9, "patience": 7},
 }
