@@ -17,7 +17,7 @@ from torch import nn
 from exprcast.cli import Progress
 from exprcast.family import Examples
 
-STEPS = 32
+STEPS, STEPS_AT_ONCE = 32, 4  # along the line; those whose gradients are in memory together
 METHODS = ("integrated gradients", "DeepLIFT")
 SUPPORTED_NON_LINEAR[nn.GELU] = nonlinear  # the rescale rule holds for any function of one number; Captum lists some
 MOST_EXAMPLES, MOST_NUMBERS = 256, 2**24  # at once: examples, and numbers along all their steps
@@ -86,7 +86,7 @@ def explain_batch(
     for view in views:
         if method == METHODS[0]:
             shares = IntegratedGradients(view).attribute(
-                tuple(inputs[:count]), tuple(reference[:count]), n_steps=STEPS, internal_batch_size=1024, **given
+                tuple(inputs[:count]), tuple(reference[:count]), n_steps=STEPS, internal_batch_size=STEPS_AT_ONCE * len(index), **given
             )
         else:
             shares = DeepLift(view).attribute(tuple(inputs[:count]), tuple(reference[:count]), **given)
