@@ -116,6 +116,7 @@ def write_predictions(out: h5py.File, members: Members, training: Dataset, new: 
     """Write every matrix, a block of samples at a time, and who is near to whom; say whether any RNA was measured."""
     unit, shape, names = members.bundle.unit, (len(new.samples), len(training.genes)), members.names()
     arrays = {name: create(out, name, shape, 0) for name in ("observed", "low", "high")}
+    out.create_group("baselines")  # none where no RNA is known
     arrays |= {f"baselines/{name}": create(out, f"baselines/{name}", shape, 1) for name in names}
     predicted = create(out, "predicted", shape, 2)
     nearest, distance, measured = [], [], False

@@ -10,7 +10,7 @@ from sklearn.kernel_ridge import KernelRidge
 
 from exprcast.accessibility import Scaled, genome_gram, normalise, quantile_reference
 from exprcast.cli import InputError
-from exprcast.context import CIS, FEATURES, PROGRAMMES, SIGNALS, TrainingKernels, centre, local_kernels, nearer_genes, ridge
+from exprcast.context import CIS, FEATURES, PROGRAMMES, SIGNALS, Around, Background, compare, nearer_genes
 from exprcast.dataset import Dataset, write_array
 from exprcast.family import load_family, make_config
 from exprcast.folds import Rows
@@ -78,25 +78,29 @@ def test_nearer_genes_are_counted_on_both_strands(dataset):
             assert nearer[gene, wide] == (np.abs(position[others] - place) < abs(offset)).sum()
 
 
-def test_ridge_is_kernel_ridge_regression_on_centred_profiles():
-    rng = np.random.default_rng(0)
-    profiles, rna = rng.normal(size=(6, 9)), rng.normal(size=5)
-    rna -= rna.mean()
-    kernel = centre((profiles @ profiles.T)[None])
-    moved = profiles - profiles[:5].mean(axis=0)
-    expected = KernelRidge(alpha=0.7, kernel="linear").fit(moved[:5], rna).predict(moved[5:])
-    assert ridge(kernel, rna[:, None], 0.7) == pytest.approx(expected, rel=1e-5)
-
-
-def test_kernels_of_training_are_the_same_whoever_stands_beside():
+def test_local_kernels_are_kernel_ridge_regression_on_weighted_windows():
+    """Each gene's answers equal scikit-learn's, with its own penalty."""
     rng = np.random.default_rng(1)
-    windows, own = rng.gamma(1, 2, (7, 5, 20)).astype(np.float32), rng.gamma(1, 2, (5, 20)).astype(np.float32)
-    roots = [rng.random((5, 20)).astype(np.float32) for _ in range(2)]
-    chosen = np.array([1, 2, 5])
-    together, alone = TrainingKernels(windows, roots).beside(own, chosen), local_kernels(own, windows[chosen], roots)
-    assert [one.shape for one in together] == [(5, 4, 4)] * 2
-    for one, other in zip(together, alone, strict=True):
-        assert one == pytest.approx(other, rel=1e-4, abs=1e-4)
+    members, genes, bins = 6, 4, 30
+    windows, rna = rng.gamma(1, 2, (members + 1, genes, bins)).astype(np.float32), rng.normal(3, 1, (members, genes))
+    signals = rng.gamma(1, 2, (members + 1, genes, len(SIGNALS))).astype(np.float32)
+    gram = (lambda x: x @ x.T)(rng.normal(size=(members + 1, 50)))
+    relation = relate(gram, members, np.arange(members))
+    roots = [rng.random((genes, bins)).astype(np.float32) for _ in range(2)]
+    scales = np.array([1.0] * len(SIGNALS) + [0.5, 60.0])
+    background = Background(Around(signals[:-1], windows[:-1]), rna, relation.kernel[:-1, :-1], roots, scales)
+    found = compare(Around(signals[-1], windows[-1]), background, rna.mean(axis=0), relation)
+    for gene in range(genes):
+        change = rna[:, gene] - rna[:, gene].mean()
+        for number, (name, root) in enumerate(zip(("local_10kb", "local_50kb"), roots, strict=True)):
+            x = windows[:, gene] * root[gene]
+            x = x - x[:-1].mean(axis=0)
+            spread = (x[:-1] ** 2).sum(axis=1).mean()
+            for suffix, penalty in (("", 0.1 * spread), ("_firm", max(spread, scales[len(SIGNALS) + number]))):
+                expected = KernelRidge(alpha=penalty + 1e-6, kernel="linear").fit(x[:-1], change).predict(x[-1:])[0]
+                span = np.ptp(change)
+                expected = np.clip(expected, change.min() - span, change.max() + span)
+                assert found[gene, FEATURES.index(name + suffix)] == pytest.approx(expected, rel=1e-3, abs=1e-4), (gene, name + suffix)
 
 
 def test_references_are_the_most_similar_samples_and_views_leave_out_the_nearest_groups():

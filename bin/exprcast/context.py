@@ -121,105 +121,95 @@ def kernel_weights(flank_bp: int, nearer: np.ndarray) -> list[np.ndarray]:
     return [np.sqrt(np.exp(-distance / decay) * CONTESTED ** nearer.astype(np.float32)).astype(np.float32) for decay in KERNELS_BP]
 
 
-def centre(kernel: np.ndarray) -> np.ndarray:
-    """Centre kernels (genes, members, members) on their references: all members but the last."""
-    mean = kernel[:, :, :-1].mean(axis=2)
-    return kernel - mean[:, :, None] - mean[:, None, :] + mean[:, :-1].mean(axis=1)[:, None, None]
+def dual(square: np.ndarray, change: np.ndarray, penalty: np.ndarray | float) -> np.ndarray:
+    """Return (genes, references) dual coefficients of kernel ridge regression of the references' (references, genes) changes.
 
-
-def ridge_weights(kernel: np.ndarray, penalty: np.ndarray | float) -> np.ndarray:
-    """Return (…, references) how much each reference counts in kernel ridge regression's prediction for the last member.
-
-    `penalty` is added to the diagonal of centred kernels (…, members, members).
+    `penalty` is added to the diagonal of centred kernels (genes, references, references). The sum of coefficients times a sample's similarity
+    to each reference is what is predicted for it.
     """
-    square = kernel[..., :-1, :-1] + (np.asarray(penalty) + 1e-6)[..., None, None] * np.eye(kernel.shape[-1] - 1)
-    return np.linalg.solve(square, kernel[..., :-1, -1:])[..., 0]
+    return np.linalg.solve(square + (np.asarray(penalty) + 1e-6)[..., None, None] * np.eye(square.shape[-1]), change.T[:, :, None])[..., 0]
 
 
-def ridge(kernel: np.ndarray, change: np.ndarray, penalty: np.ndarray) -> np.ndarray:
-    """Return (genes,) what it predicts from the references' (references, genes) changes, with kernels (genes, members, members)."""
-    return np.einsum("gr,rg->g", ridge_weights(kernel, penalty), change)
+class Local:
+    """How alike references' windows around some genes are, and a sample's to them; weighted inner products, centred on the references."""
+
+    def __init__(self, windows: np.ndarray, root: np.ndarray, scale: float) -> None:
+        """windows (genes, references, wide bins) as departures from their mean, root (genes, wide bins) as from kernel_weights()."""
+        self.weight, scaled = root**2, windows * root[:, None]
+        kernel = (scaled @ scaled.transpose(0, 2, 1)).astype(np.float64)
+        self.mean = kernel.mean(axis=2)  # nothing but rounding, as windows are departures
+        self.whole = self.mean.mean(axis=1)[:, None]
+        self.square = kernel - self.mean[:, :, None] - self.mean[:, None] + self.whole[:, :, None]
+        self.spread = np.maximum(mean_variance(self.square), 1e-3)
+        self.firm = np.maximum(self.spread, scale)
+
+    def similarity(self, own: np.ndarray, windows: np.ndarray) -> np.ndarray:
+        """Return (genes, references) of a sample's window (genes, wide bins) to the references', both as departures from these's mean."""
+        found = (windows @ (own * self.weight)[:, :, None])[:, :, 0].astype(np.float64)
+        return found - found.mean(axis=1)[:, None] - self.mean + self.whole
 
 
-def variance(kernel: np.ndarray) -> np.ndarray:
-    """Return (genes,) the mean variance of the references in centred kernels."""
-    return np.trace(kernel[:, :-1, :-1], axis1=1, axis2=2) / (kernel.shape[1] - 1)
+def mean_variance(square: np.ndarray) -> np.ndarray:
+    """Return (…) the mean variance of the references in centred kernels (…, references, references)."""
+    return np.trace(square, axis1=-2, axis2=-1) / square.shape[-1]
 
 
-def compare(
-    own: np.ndarray,
-    others: np.ndarray,
-    rna: np.ndarray,
-    known: np.ndarray,
-    relation: Relation,
-    kernels: list[np.ndarray],
-    scales: np.ndarray,
-) -> np.ndarray:
+class Background:
+    """What references tell about some genes, whatever sample is compared with them; most of the work of a comparison is done here.
+
+    around: (references, genes, …); rna (references, genes) log2 units, NaN = not measured; kernel (references, references): how they resemble
+    each other over the whole genome, as in Relation; roots as from kernel_weights(); scales: how much signals, then kernels vary on average
+    over genes.
+    """
+
+    def __init__(self, around: Around, rna: np.ndarray, kernel: np.ndarray, roots: list[np.ndarray], scales: np.ndarray) -> None:
+        self.usual = around.signals.mean(axis=0)  # (genes, SIGNALS)
+        self.near = nan_mean(rna, axis=0).astype(np.float32)
+        self.change = np.nan_to_num(rna - self.near)  # (references, genes)
+        deviation = around.signals - self.usual
+        covariance = (deviation * self.change[:, :, None]).mean(axis=0)
+        self.slopes = covariance / ((deviation**2).mean(axis=0) + scales[: len(SIGNALS)])
+        self.usual_window = around.windows.mean(axis=0)
+        self.windows = np.ascontiguousarray((around.windows - self.usual_window).transpose(1, 0, 2))  # (genes, references, wide bins)
+        self.local = [Local(self.windows, root, scale) for root, scale in zip(roots, scales[len(SIGNALS) :], strict=True)]
+        alone = [dual(one.square, self.change, PENALTY * one.spread) for one in self.local]
+        alone += [dual(one.square, self.change, FIRM_PENALTY * one.firm) for one in self.local]
+        self.alone = alone  # (genes, references) each
+        sums = [kernel + one.square / one.spread[:, None, None] for one in self.local]
+        sums.append(kernel + sum(SHARE * one.square / one.firm[:, None, None] for one in self.local))
+        self.sums = [dual(square, self.change, PENALTY * mean_variance(square)) for square in sums]
+        self.everywhere = np.linalg.solve(kernel + (PENALTY + 1e-6) * np.eye(len(kernel)), self.change)  # (references, genes)
+
+    def predict(self, own: np.ndarray, relation: Relation) -> list[np.ndarray]:
+        """Return (genes,) changes as each similarity of a sample's windows (genes, wide bins) to the references' tells them, in the order of RNA."""
+        moved, everywhere = own - self.usual_window, relation.kernel[-1, :-1]
+        alike = [one.similarity(moved, self.windows) for one in self.local]
+        distance = np.diagonal(self.local[-1].square, axis1=1, axis2=2) - 2 * alike[-1]
+        sums = [everywhere + similarity / one.spread[:, None] for one, similarity in zip(self.local, alike, strict=True)]
+        sums.append(everywhere + sum(SHARE * similarity / one.firm[:, None] for one, similarity in zip(self.local, alike, strict=True)))
+        return [
+            everywhere @ self.everywhere,
+            relation.soft @ self.change,
+            self.change[relation.nearest],
+            self.change[distance.argmin(axis=1), np.arange(len(own))],
+            *(np.einsum("gr,gr->g", one, other) for one, other in zip(self.alone + self.sums, [*alike, *alike, *sums], strict=True)),
+        ]
+
+
+def compare(own: Around, background: Background, known: np.ndarray, relation: Relation) -> np.ndarray:
     """Return (genes, FEATURES) float32 of one sample, without what other genes tell (PROGRAMMES are NaN).
 
-    own (genes, SIGNALS), others (references, genes, SIGNALS), rna (references, genes) log2 units, known (genes,) the gene's mean over all that
-    may be looked at; NaN = not measured. `kernels`: the local ones, as from local_kernels(). `scales`: how much signals, then kernels vary on
-    average over genes.
+    known (genes,): the gene's mean over all that may be looked at; NaN = not measured.
     """
-    usual = others.mean(axis=0)  # (genes, SIGNALS)
-    changes = own - usual
-    near = nan_mean(rna, axis=0).astype(np.float32)
-    near = np.where(np.isnan(near), known, near)  # measured in training, but in none of the references
-    rna_change = np.nan_to_num(rna - near)  # (references, genes)
-    deviation = others - usual
-    covariance = (deviation * rna_change[:, :, None]).mean(axis=0)
-    slopes = covariance / ((deviation**2).mean(axis=0) + scales[: len(SIGNALS)]) * changes
-    offset = near - known
-    told = [offset, near, rna_change.std(axis=0), rna_change.max(axis=0), rna_change.min(axis=0)]
-    predicted = [ridge_weights(relation.kernel, PENALTY) @ rna_change, relation.soft @ rna_change, rna_change[relation.nearest]]
-    distance = np.diagonal(kernels[-1], axis1=1, axis2=2)[:, :-1] - 2 * kernels[-1][:, -1, :-1]
-    predicted.append(rna_change[distance.argmin(axis=1), np.arange(len(near))])
-    spread = [np.maximum(variance(kernel), 1e-3) for kernel in kernels]
-    firm = [np.maximum(one, scale) for one, scale in zip(spread, scales[len(SIGNALS) :], strict=True)]
-    predicted += [ridge(kernel, rna_change, PENALTY * one) for kernel, one in zip(kernels, spread, strict=True)]
-    predicted += [ridge(kernel, rna_change, FIRM_PENALTY * one) for kernel, one in zip(kernels, firm, strict=True)]
-    sums = [relation.kernel + kernel / one[:, None, None] for kernel, one in zip(kernels, spread, strict=True)]
-    sums.append(relation.kernel + sum(SHARE * kernel / one[:, None, None] for kernel, one in zip(kernels, firm, strict=True)))
-    predicted += [ridge(kernel, rna_change, PENALTY * variance(kernel)) for kernel in sums]
-    lowest, highest = rna_change.min(axis=0), rna_change.max(axis=0)
+    changes, rna_change = own.signals - background.usual, background.change
+    near = np.where(np.isnan(background.near), known, background.near)  # measured in training, but in none of the references
+    offset, lowest, highest = near - known, rna_change.min(axis=0), rna_change.max(axis=0)
+    told = [offset, near, rna_change.std(axis=0), highest, lowest]
     span = highest - lowest  # kernels extrapolate where references hardly differ: no further than as far again as the references reach
-    predicted = [np.clip(values, lowest - span, highest + span) for values in predicted]
-    of_rna = np.column_stack([slopes, *told, *(values + offset for values in predicted), *[np.full(len(near), np.nan)] * len(PROGRAMMES)])
+    predicted = [np.clip(values, lowest - span, highest + span) + offset for values in background.predict(own.windows, relation)]
+    of_rna = np.column_stack([background.slopes * changes, *told, *predicted, *[np.full(len(near), np.nan)] * len(PROGRAMMES)])
     of_rna[np.isnan(known)] = np.nan
-    return np.column_stack([own, changes, of_rna]).astype(np.float32)
-
-
-def local_kernels(own: np.ndarray, others: np.ndarray, roots: list[np.ndarray]) -> list[np.ndarray]:
-    """Return for each root (genes, members, members) centred inner products of windows (genes, wide bins) and (references, genes, wide bins)."""
-    members = np.empty((others.shape[1], len(others) + 1, others.shape[2]), dtype=np.float32)
-    members[:, :-1], members[:, -1] = others.transpose(1, 0, 2), own
-    members -= others.mean(axis=0)[:, None]
-    scaled = (members * root[:, None] for root in roots)
-    return [centre((one @ one.transpose(0, 2, 1)).astype(np.float64)) for one in scaled]
-
-
-class TrainingKernels:
-    """What local kernels of training samples around some genes have in common, whatever sample stands beside them."""
-
-    def __init__(self, windows: np.ndarray, roots: list[np.ndarray]) -> None:
-        self.mean = windows.mean(axis=0)  # of (samples, genes, wide bins)
-        self.moved = np.ascontiguousarray((windows - self.mean).transpose(1, 0, 2))
-        self.weights = [root**2 for root in roots]
-        scaled = (self.moved * root[:, None] for root in roots)
-        self.among = [one @ one.transpose(0, 2, 1) for one in scaled]  # (genes, samples, samples)
-
-    def beside(self, own: np.ndarray, references: np.ndarray) -> list[np.ndarray]:
-        """Return what local_kernels() does for a sample's windows (genes, wide bins) and references among the samples, by their places."""
-        own = own - self.mean
-        kernels = []
-        for weight, among in zip(self.weights, self.among, strict=True):
-            kernel = np.empty((len(own), len(references) + 1, len(references) + 1))
-            weighted = (own * weight)[:, :, None]
-            kernel[:, :-1, :-1] = among[:, references[:, None], references]
-            kernel[:, -1, :-1] = kernel[:, :-1, -1] = (self.moved @ weighted)[:, references, 0]
-            kernel[:, -1, -1] = (own[:, None] @ weighted)[:, 0, 0]
-            kernels.append(centre(kernel))
-        return kernels
+    return np.column_stack([own.signals, changes, of_rna]).astype(np.float32)
 
 
 def programmes(features: np.ndarray, told: np.ndarray, rna: np.ndarray) -> None:

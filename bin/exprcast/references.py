@@ -1,29 +1,18 @@
 """Reference samples: whose RNA may be looked at for a sample, which of them resemble it, and how all its genes compare with them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from itertools import groupby
 
 import numpy as np
 
 from exprcast.accessibility import CODES_PER_LOG2, cosine
 from exprcast.cli import Progress
-from exprcast.context import (
-    EVIDENCE,
-    FEATURES,
-    GENES_AT_ONCE,
-    Around,
-    Relation,
-    TrainingKernels,
-    centre,
-    compare,
-    local_kernels,
-    programmes,
-)
+from exprcast.context import EVIDENCE, FEATURES, GENES_AT_ONCE, Around, Background, Relation, compare, programmes
 from exprcast.dataset import Dataset
 from exprcast.folds import GROUP_COLUMNS, group_samples
 
 SOFTNESS = 10.0  # of the weights that fall with dissimilarity
 PAIRS_AT_ONCE = 128
-MOST_TOGETHER = 64  # training samples whose kernels are made once for all that are compared with them
 
 
 def sample_groups(dataset: Dataset) -> list[str]:
@@ -75,7 +64,9 @@ def choose_references(gram: np.ndarray, sample: int, candidates: np.ndarray, gro
 def relate(gram: np.ndarray, sample: int, references: np.ndarray) -> Relation:
     """Return how a sample resembles its references."""
     members = np.append(references, sample)
-    kernel = centre(gram[np.ix_(members, members)][None])[0]
+    kernel = gram[np.ix_(members, members)]
+    mean = kernel[:, :-1].mean(axis=1)
+    kernel = kernel - mean[:, None] - mean + mean[:-1].mean()
     similarity = cosine(gram, sample, references)
     soft = np.exp(SOFTNESS * (similarity - similarity.max()))
     kernel = kernel / max(np.trace(kernel[:-1, :-1]) / len(references), 1e-9)
@@ -125,20 +116,28 @@ class Cohort:
         relations = [relate(self.gram, *pair) for pair in pairs]
         told = np.empty((len(pairs), self.signals.shape[1], len(EVIDENCE)), dtype=np.float32)
         columns = [FEATURES.index(name) for name in EVIDENCE]
+
+        def chosen(number: int) -> list[int]:
+            return pairs[number][1].tolist()
+
+        groups = [
+            list(group) for _, group in groupby(sorted(range(len(pairs)), key=chosen), key=chosen)
+        ]  # of pairs with the same references
         for genes in self.blocks:
-            local = self.local(genes)
-            for (sample, references), relation, out, exact in zip(pairs, relations, features, told, strict=True):
-                signals, known = self.signals[np.append(references, sample), genes].astype(np.float32), self.rna.known(sample)[genes]
-                kernels = local(self.around(sample, genes).windows, references)
-                found = compare(signals[-1], signals[:-1], self.rna.values[references, genes], known, relation, kernels, self.scales)
-                out[genes], exact[genes] = found, found[:, columns]
+            for group in groups:
+                background = self.background(pairs[group[0]][1], genes, relations[group[0]])
+                for number in group:
+                    sample = pairs[number][0]
+                    found = compare(self.around(sample, genes), background, self.rna.known(sample)[genes], relations[number])
+                    features[number][genes], told[number, genes] = found, found[:, columns]
         for (_, references), out, exact in zip(pairs, features, told, strict=True):
             programmes(out, exact, self.rna.values[references])
 
-    def local(self, genes: slice) -> Callable[[np.ndarray, np.ndarray], list[np.ndarray]]:
-        """Return a function of a sample's windows and its references that gives their local kernels."""
-        roots, training = [root[genes] for root in self.roots], self.rna.training
-        if len(training) > MOST_TOGETHER:
-            return lambda own, references: local_kernels(own, self.around(references, genes).windows, roots)
-        common = TrainingKernels(self.around(training, genes).windows, roots)
-        return lambda own, references: common.beside(own, np.searchsorted(training, references))
+    def background(self, references: np.ndarray, genes: slice | np.ndarray, relation: Relation) -> Background:
+        """Return what references tell about some genes."""
+        around, roots = (
+            self.around(references if isinstance(genes, slice) else references[:, None], genes),
+            [root[genes] for root in self.roots],
+        )
+        rna = self.rna.values[references][:, genes]
+        return Background(around, rna, relation.kernel[:-1, :-1], roots, self.scales)

@@ -25,7 +25,7 @@ from torch import nn
 
 from exprcast.accessibility import CODES_PER_LOG2, Scaled, choose_tss, genome_gram, quantile_reference, read_windows, stored_reference
 from exprcast.cli import InputError
-from exprcast.context import CIS, FEATURES, PROGRAMMES, SIGNALS, WIDE_BP, Reader, compare, kernel_weights, local_kernels, nearer_genes
+from exprcast.context import CIS, FEATURES, PROGRAMMES, SIGNALS, WIDE_BP, Reader, compare, kernel_weights, nearer_genes
 from exprcast.dataset import Dataset
 from exprcast.family import Allocate
 from exprcast.folds import Rows
@@ -219,10 +219,8 @@ class Examples:
             for row, wide in enumerate(opened, 1):
                 codes[row, wide * reader.multiple : (wide + 1) * reader.multiple] = 0
             same = np.full(len(codes), gene)
-            rna, roots = self.rna.values[np.ix_(references, same)], [root[same] for root in cohort.roots]
-            own, others = reader.read(codes, same), cohort.around(references[:, None], same)
-            kernels = local_kernels(own.windows, others.windows, roots)
-            features = compare(own.signals, others.signals, rna, known[same], relation, kernels, cohort.scales)
+            background = cohort.background(references, same, relation)
+            features = compare(reader.read(codes, same), background, known[same], relation)
             features[:, programme] = self.array[0, sample, gene, programme]
             yield opened, (torch.from_numpy(np.nan_to_num(features)), torch.from_numpy(known[same]))
 
