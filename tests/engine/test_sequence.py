@@ -94,12 +94,16 @@ def test_what_each_base_adds_lies_along_the_genome(trained):
         pyBigWig.open(str(trained.results / "tracks/xpresso.bw")) as track,
         h5py.File(trained.results / "attributions/xpresso.fold0.seed1.h5") as file,
     ):
-        margin = int(file.attrs["flank_bp"]) - 1024
+        first = 1024 - int(file.attrs["flank_bp"])  # stored base that the explained window begins at
         for row, gene in enumerate(file["column"].asstr()[:20]):
             chrom, start, end, strand = re.match(r"(\S+):(\d+)-(\d+)\((.)\)", places[gene]).groups()
-            shares = file["shares/window"][row, margin:-margin]
-            found = np.array(track.values(chrom, int(start), int(end)))[:: 1 if strand == "+" else -1]
-            assert np.abs(found - shares)[found != shares].max(initial=0) < 1e-6 or (np.abs(found) >= np.abs(shares) - 1e-6).all(), gene
+            along = np.array(track.values(chrom, int(start), int(end)))[:: 1 if strand == "+" else -1]
+            shares = file["shares/window"][row, max(-first, 0) :]
+            found = along[max(first, 0) :][: len(shares)]
+            shares = shares[: len(found)]
+            assert len(found) > 1_000 and not np.isnan(found).any(), gene
+            same = np.abs(found - shares) < 1e-6
+            assert (same | (np.abs(found) > np.abs(shares))).all() and same.mean() > 0.5, gene  # another gene's share may be larger
             strands.add(strand)
     assert strands == {"+", "-"}
 
