@@ -172,27 +172,31 @@ class Background:
         self.usual_window = around.windows.mean(axis=0)
         self.windows = np.ascontiguousarray((around.windows - self.usual_window).transpose(1, 0, 2))  # (genes, references, wide bins)
         self.local = [Local(self.windows, root, scale) for root, scale in zip(roots, scales[len(SIGNALS) :], strict=True)]
-        alone = [dual(one.square, self.change, PENALTY * one.spread) for one in self.local]
-        alone += [dual(one.square, self.change, FIRM_PENALTY * one.firm) for one in self.local]
-        self.alone = alone  # (genes, references) each
-        sums = [kernel + one.square / one.spread[:, None, None] for one in self.local]
-        sums.append(kernel + sum(SHARE * one.square / one.firm[:, None, None] for one in self.local))
-        self.sums = [dual(square, self.change, PENALTY * mean_variance(square)) for square in sums]
+        squares = [one.square for one in self.local]
+        self.coefficients = [  # (genes, references) each
+            *(dual(one.square, self.change, PENALTY * one.spread) for one in self.local),
+            *(dual(one.square, self.change, FIRM_PENALTY * one.firm) for one in self.local),
+            *(dual(square, self.change, PENALTY * mean_variance(square)) for square in self.sums(kernel, squares)),
+        ]
         self.everywhere = np.linalg.solve(kernel + (PENALTY + 1e-6) * np.eye(len(kernel)), self.change)  # (references, genes)
+
+    def sums(self, everywhere: np.ndarray, local: list[np.ndarray]) -> list[np.ndarray]:
+        """Return the similarity over the whole genome (…) with each local one (genes, …), then with a share of all of them."""
+        alone = [everywhere + (part.T / one.spread).T for one, part in zip(self.local, local, strict=True)]
+        return [*alone, everywhere + sum((SHARE * part.T / one.firm).T for one, part in zip(self.local, local, strict=True))]
 
     def predict(self, own: np.ndarray, relation: Relation) -> list[np.ndarray]:
         """Return (genes,) changes as each similarity of a sample's windows (genes, wide bins) to the references' tells them, in the order of RNA."""
         moved, everywhere = own - self.usual_window, relation.kernel[-1, :-1]
         alike = [one.similarity(moved, self.windows) for one in self.local]
         distance = np.diagonal(self.local[-1].square, axis1=1, axis2=2) - 2 * alike[-1]
-        sums = [everywhere + similarity / one.spread[:, None] for one, similarity in zip(self.local, alike, strict=True)]
-        sums.append(everywhere + sum(SHARE * similarity / one.firm[:, None] for one, similarity in zip(self.local, alike, strict=True)))
+        told = zip(self.coefficients, [*alike, *alike, *self.sums(everywhere, alike)], strict=True)
         return [
             everywhere @ self.everywhere,
             relation.soft @ self.change,
             self.change[relation.nearest],
             self.change[distance.argmin(axis=1), np.arange(len(own))],
-            *(np.einsum("gr,gr->g", one, other) for one, other in zip(self.alone + self.sums, [*alike, *alike, *sums], strict=True)),
+            *(np.einsum("gr,gr->g", coefficients, similarity) for coefficients, similarity in told),
         ]
 
 

@@ -120,9 +120,8 @@ class Cohort:
         def chosen(number: int) -> list[int]:
             return pairs[number][1].tolist()
 
-        groups = [
-            list(group) for _, group in groupby(sorted(range(len(pairs)), key=chosen), key=chosen)
-        ]  # of pairs with the same references
+        alike = groupby(sorted(range(len(pairs)), key=chosen), key=chosen)
+        groups = [list(group) for _, group in alike]  # of pairs with the same references
         for genes in self.blocks:
             for group in groups:
                 background = self.background(pairs[group[0]][1], genes, relations[group[0]])
@@ -135,9 +134,6 @@ class Cohort:
 
     def background(self, references: np.ndarray, genes: slice | np.ndarray, relation: Relation) -> Background:
         """Return what references tell about some genes."""
-        around, roots = (
-            self.around(references if isinstance(genes, slice) else references[:, None], genes),
-            [root[genes] for root in self.roots],
-        )
-        rna = self.rna.values[references][:, genes]
-        return Background(around, rna, relation.kernel[:-1, :-1], roots, self.scales)
+        rows = references if isinstance(genes, slice) else references[:, None]
+        roots = [root[genes] for root in self.roots]
+        return Background(self.around(rows, genes), self.rna.values[rows, genes], relation.kernel[:-1, :-1], roots, self.scales)

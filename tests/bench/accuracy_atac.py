@@ -18,7 +18,7 @@ from exprcast.estimates import number_groups
 from exprcast.family import load_family, make_config, make_model
 from exprcast.folds import Rows, make_folds
 from exprcast.training import Training, make_deterministic, make_fabric, predict, refit
-from recorded import ROOT, Row, fingerprint, missed, record
+from recorded import ROOT, Row, fingerprint, missed, record, table
 from strict import gain, gain_over_genes, raw_r, read_predictions, residual_r, simple_baselines
 from tiny import read_examples
 
@@ -58,14 +58,6 @@ def run(folder: Path, options: str) -> None:
     """Run the pipeline from the project's folder."""
     command = [ROOT / "envs/nextflow/nextflow", "run", ".", "-profile", "local", "-ansi-log", "false", "-w", folder / "work"]
     subprocess.run([*command, "--outdir", folder / "results", *options.split()], cwd=ROOT, check=True, timeout=7200)
-
-
-def table(rows: list[Row]) -> None:
-    """Print what was measured."""
-    print()
-    for row in rows:
-        interval = "" if row.low is None else f"  {row.low:7.4f} to {row.high:7.4f}"
-        print(f"{row.name:58s}{row.value:9.4f}{interval}" + ("" if row.floor is None else f"  floor {row.floor}"))
 
 
 def test_strict(results, rows):

@@ -22,7 +22,7 @@ from exprcast.families import xpresso
 from exprcast.family import make_config, make_model
 from exprcast.folds import train_rows
 from exprcast.training import fit, make_deterministic, make_fabric, predict
-from recorded import ROOT, Row, fingerprint, missed, record
+from recorded import ROOT, Row, fingerprint, missed, record, table
 from tiny import read_examples, run_script
 
 DATA = ROOT / "../shared/data/sequence"
@@ -161,14 +161,6 @@ def gain(predicted: np.ndarray, other: np.ndarray, observed: np.ndarray, group: 
         drawn = np.concatenate([members[one] for one in rng.integers(0, len(members), len(members))])
         draws.append(r2(predicted[drawn], observed[drawn]) - r2(other[drawn], observed[drawn]))
     return r2(predicted, observed) - r2(other, observed), *map(float, np.quantile(draws, [0.025, 0.975]))
-
-
-def table(rows: list[Row]) -> None:
-    """Print what was measured."""
-    print()
-    for row in rows:
-        interval = "" if row.low is None else f"  {row.low:7.4f} to {row.high:7.4f}"
-        print(f"{row.name:58s}{row.value:9.4f}{interval}" + ("" if row.floor is None else f"  floor {row.floor}"))
 
 
 def test_the_simplest_baselines_are_the_published_ones(dataset, simple, rows):

@@ -70,6 +70,14 @@ def read_recorded(protocol: str) -> dict[str, dict[str, str]]:
         return {row["name"]: row for row in csv.DictReader(file, delimiter="\t")}
 
 
+def table(rows: list[Row]) -> None:
+    """Print what was measured."""
+    print()
+    for row in rows:
+        interval = "" if row.low is None else f"  {row.low:7.4f} to {row.high:7.4f}"
+        print(f"{row.name:58s}{row.value:9.4f}{interval}" + ("" if row.floor is None else f"  floor {row.floor}"))
+
+
 def missed(rows: list[Row]) -> list[str]:
     """Return the numbers below their floor."""
     return [f"{row.name}: {row.value:.4f}, floor {row.floor:.4f}" for row in rows if row.floor is not None and not row.value >= row.floor]
