@@ -10,17 +10,31 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from captum.attr import DeepLift, IntegratedGradients
-from captum.attr._core.deep_lift import SUPPORTED_NON_LINEAR, nonlinear
+from captum.attr._core.deep_lift import SUPPORTED_NON_LINEAR, maxpool, nonlinear
 from lightning_fabric import Fabric
 from torch import nn
+from torch.nn import functional
 
 from exprcast.cli import Progress
 from exprcast.family import Examples
 
 STEPS, STEPS_AT_ONCE = 32, 4  # along the line; those whose gradients are in memory together
 METHODS = ("integrated gradients", "DeepLIFT")
-SUPPORTED_NON_LINEAR[nn.GELU] = nonlinear  # the rescale rule holds for any function of one number; Captum lists some
 MOST_EXAMPLES, MOST_NUMBERS = 256, 2**24  # at once: examples, and numbers along all their steps
+
+
+def unpool(values: torch.Tensor, places: torch.Tensor, width: int, stride: int, padding: int, shape: list[int]) -> torch.Tensor:
+    """Return what was pooled, put back: as PyTorch's own does, which has no deterministic form; pools here do not overlap."""
+    return values.new_zeros(shape).scatter(-1, places, values)
+
+
+def pooled(module: nn.Module, *values: torch.Tensor, eps: float) -> torch.Tensor:
+    """Return the gradients by the rescale rule of what a pool reads."""
+    return maxpool(module, functional.max_pool1d, unpool, *values, eps=eps)
+
+
+SUPPORTED_NON_LINEAR[nn.GELU] = nonlinear  # the rescale rule holds for any function of one number; Captum lists some
+SUPPORTED_NON_LINEAR[nn.MaxPool1d] = pooled
 
 
 class Attribution(NamedTuple):
