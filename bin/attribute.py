@@ -33,14 +33,13 @@ def attribute(options: argparse.Namespace) -> None:
     fabric = make_fabric(options.device, "32-true")
     model = fabric.setup_module(model)
     index, outputs = chosen_examples(family.EXAMPLES, examples, prepared.roles, options.genes)
-    result = share_out(model, examples, index, outputs, fabric, METHODS[options.deeplift])
+    result = share_out(model, examples, index, outputs, fabric, METHODS[options.method])
     worst = float(result.completeness_error.max(initial=0))
     log.info(f"{len(index):,} examples explained; shares miss the change of the prediction by at most {worst:.2g}")
     with whole_file(options.out) as temporary, h5py.File(temporary, "w") as file:
         file.attrs.update({key: content[key] for key in ("family", "preset", "fold", "seed", "code", "unit")})
-        file.attrs.update(
-            {"method": METHODS[options.deeplift], "completeness_error_max": worst, **examples.sizes, **getattr(examples, "place", {})}
-        )
+        file.attrs.update({"method": METHODS[options.method], "completeness_error_max": worst})
+        file.attrs.update({**examples.sizes, **getattr(examples, "place", {})})
         if family.EXAMPLES == "genes" and len(examples.rows) > 1:
             file.attrs["label"] = examples.rows[0]  # of several labels the first is explained
         row, column = places(family.EXAMPLES, examples, index, outputs)
@@ -133,7 +132,7 @@ def parse_args() -> argparse.ArgumentParser:
     parser.add_argument("--checkpoint", type=Path, required=True, help="what train.py wrote")
     parser.add_argument("--prepared", type=Path, required=True, help="what prepare.py wrote for its fold")
     parser.add_argument("--genes", type=int, default=500, help="explain the pairs of so many genes, the most variable ones")
-    parser.add_argument("--deeplift", action="store_true", help="share out by DeepLIFT instead of integrated gradients")
+    parser.add_argument("--method", choices=tuple(METHODS), default="integrated_gradients", help="how to share out")
     parser.add_argument("--families-dir", type=Path, help="another folder of families (tests)")
     add_device_options(parser, "device", "threads")
     parser.add_argument("--dataset", type=Path, required=True, help="dataset.h5")

@@ -150,7 +150,7 @@ process ATTRIBUTE {
     label 'gpu'
 
     input:
-    tuple val(genes), path(checkpoint), path(prepared), val(code)
+    tuple val(genes), val(method), path(checkpoint), path(prepared), val(code)
     path dataset
     val device
 
@@ -164,6 +164,7 @@ process ATTRIBUTE {
         --checkpoint ${checkpoint} \\
         --prepared ${prepared} \\
         --genes ${genes} \\
+        --method ${method} \\
         --device ${device} \\
         --threads ${task.cpus} \\
         --dataset ${dataset} \\
@@ -212,7 +213,7 @@ workflow MODELS {
     take:
     dataset // dataset.h5
     folds   // 0, 1, 2 …
-    options // {families: [[family, preset], …], seeds, shuffled_control, refit, device, precision, attribution_genes; of_bases: families that read bases}
+    options // {families: [[family, preset], …], seeds, shuffled_control, refit, device, precision, attribution_genes, attribution_method; of_bases: families that read bases}
     seed    // of the first network
 
     main:
@@ -234,7 +235,7 @@ workflow MODELS {
     predicting = predictors.combine(folders, by: [0, 1]) // [atac_cis, 0, checkpoint, atac_cis.fold0.seed1.pt, atac_cis.fold0.prepared]
     predictions = PREDICT(predicting.map { family, _fold, kind, file, folder -> [family, kind, file, folder, codeOf('predict.py', family)] }, dataset, arithmetic).predictions
     explained = checkpoints.filter { options.attribution_genes > 0 }.map { row -> [row[0], row[2], row[5]] }.combine(folders, by: [0, 1])
-    attributions = ATTRIBUTE(explained.map { family, _fold, file, folder -> [options.attribution_genes, file, folder, codeOf('attribute.py', family)] }, dataset, options.device).attribution
+    attributions = ATTRIBUTE(explained.map { family, _fold, file, folder -> [options.attribution_genes, options.attribution_method, file, folder, codeOf('attribute.py', family)] }, dataset, options.device).attribution
     of_bases = attributions.map { path -> [path.simpleName, path] }.filter { family, _path -> family in options.of_bases } // [xpresso, xpresso.fold0.seed1.h5]
     tracks = TRACK_SHARES(of_bases.groupTuple().map { family, files -> [family, files.toSorted { path -> path.name }] }, dataset, codeFingerprint(['track_shares.py'])).track
     histories = trained.history.filter { path -> !path.name.contains('.shuffled.') }

@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch import nn
 
-from exprcast.attribution import share_out
+from exprcast.attribution import METHODS, share_out
 from exprcast.dataset import TEST, Dataset
 from exprcast.families import atac_cis
 from exprcast.family import load_family, make_config, make_model
-from exprcast.training import make_fabric
+from exprcast.training import make_deterministic, make_fabric
 from tiny import load_script, read_examples, tiny_dataset
 
 FABRIC = make_fabric("cpu", "32-true")
@@ -57,6 +57,23 @@ def test_atac_cis_shares_are_complete_and_local(tmp_path):
     window, mean, _ = examples.inputs(index)
     assert np.abs(result.shares["window"][(window == mean).numpy()]).max() == 0, "a bin as open as on average has no share"
     assert np.abs(result.shares["window"]).sum() > 0
+
+
+@pytest.mark.parametrize("name", ["atac_bins", "atac_cis", "atac_context"])
+def test_deeplift_agrees_with_integrated_gradients(tmp_path, name):
+    """Both add up, and rank what was read alike; in the deterministic mode that every script asks for."""
+    make_deterministic(1)
+    family, dataset = load_family(name), Dataset(tiny_dataset(tmp_path / "d.h5", genes=30))
+    config = make_config(family, "quick")
+    examples = read_examples(family, dataset, config)
+    torch.manual_seed(0)
+    train = np.flatnonzero(dataset.sample_role[0] == 0) if name == "atac_bins" else np.arange(30)
+    model = make_model(family, config, examples, train)
+    index = np.arange(6)
+    found = [share_out(model, examples, index, np.zeros(len(index), int), FABRIC, method) for method in METHODS.values()]
+    both = [np.concatenate([one.shares[key].ravel() for key in examples.explained]) for one in found]
+    assert np.abs(both[0]).sum() > 0 and np.corrcoef(*both)[0, 1] > 0.9
+    assert max(one.completeness_error.max() for one in found) < 0.01
 
 
 class TwoOutputs(nn.Module):

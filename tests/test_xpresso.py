@@ -214,7 +214,7 @@ def test_planted_motif_is_learnt(tmp_path):
     fitted = xpresso.fit_rule(examples, train)
     ridge = np.corrcoef(xpresso.rule(examples, fitted, test)[:, 0], observed)[0, 1]
     assert 0.3 < ridge < np.corrcoef(predicted, observed)[0, 1]
-    for method in METHODS:  # and comes back in the attributions
+    for method in METHODS.values():  # and comes back in the attributions
         found = share_out(model, examples, test, np.zeros(len(test), int), fabric, method)
         told = word_shares(examples.inputs(test)[0].numpy(), found.shares["window"])
         assert told.word[0] == "CCGGAAGT" and told.share[0] > 0.5 and np.argmax(np.abs(found.shares["halflife"]).mean(axis=0)) == 2

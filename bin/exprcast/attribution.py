@@ -19,7 +19,8 @@ from exprcast.cli import Progress
 from exprcast.family import Examples
 
 STEPS, STEPS_AT_ONCE = 32, 4  # along the line; those whose gradients are in memory together
-METHODS = ("integrated gradients", "DeepLIFT")
+INTEGRATED, DEEPLIFT = "integrated gradients", "DeepLIFT"
+METHODS = {"integrated_gradients": INTEGRATED, "deeplift": DEEPLIFT}  # as they are asked for
 MOST_EXAMPLES, MOST_NUMBERS = 256, 2**24  # at once: examples, and numbers along all their steps
 
 
@@ -59,7 +60,7 @@ class View(nn.Module):
 
 
 def share_out(
-    model: nn.Module, examples: Examples, index: np.ndarray, outputs: np.ndarray, fabric: Fabric, method: str = METHODS[0]
+    model: nn.Module, examples: Examples, index: np.ndarray, outputs: np.ndarray, fabric: Fabric, method: str = INTEGRATED
 ) -> Attribution:
     """Return the shares of one output of each of these examples; the model's mode is put back as it was found."""
     was_training = model.training
@@ -98,7 +99,7 @@ def explain_batch(
     given = {"target": target, "additional_forward_args": tuple(inputs[count:])}
     gathered = []
     for view in views:
-        if method == METHODS[0]:
+        if method == INTEGRATED:
             shares = IntegratedGradients(view).attribute(
                 tuple(inputs[:count]), tuple(reference[:count]), n_steps=STEPS, internal_batch_size=STEPS_AT_ONCE * len(index), **given
             )

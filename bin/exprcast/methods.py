@@ -26,8 +26,12 @@ CITED = {
         "Paszke A, Gross S, Massa F, et al. (2019). PyTorch: an imperative style, high-performance deep learning library. Advances in Neural Information Processing Systems 32.",
         "https://doi.org/10.48550/arXiv.1912.01703",
     ),
+    "Shrikumar et al. 2017": (
+        "Shrikumar A, Greenside P, Kundaje A (2017). Learning important features through propagating activation differences. Proc Mach Learn Res 70, 3145–3153.",
+        "https://doi.org/10.48550/arXiv.1704.02685",
+    ),
     "Sundararajan et al. 2017": (
-        "Sundararajan M, Taly A, Yan Q (2017). Axiomatic attribution for deep networks. Proceedings of Machine Learning Research 70, 3319–3328.",
+        "Sundararajan M, Taly A, Yan Q (2017). Axiomatic attribution for deep networks. Proc Mach Learn Res 70, 3319–3328.",
         "https://doi.org/10.48550/arXiv.1703.01365",
     ),
     "Di Tommaso et al. 2017": (
@@ -35,6 +39,7 @@ CITED = {
         "https://doi.org/10.1038/nbt.3820",
     ),
 }
+SHARED_BY = {"integrated gradients": "Sundararajan et al. 2017", "DeepLIFT": "Shrikumar et al. 2017"}  # method of attributions → source
 KEPT_TOGETHER = {
     "genes by chromosome": "genes of one chromosome",
     "genes by paralogs": "genes that are paralogs or have similar promoters",
@@ -222,9 +227,9 @@ def models_text(versions: dict[str, list[str]], families: Sequence[Predictions])
 
 def shares_text(versions: dict[str, list[str]], shares: Sequence[Shares]) -> list[str]:
     """Say how predictions were attributed, if they were."""
-    count = sum(one.examples for one in shares if one.facts.get("method") == "integrated gradients")
-    if not count:
-        return []
+    counts = {method: sum(one.examples for one in shares if one.facts.get("method") == method) for method in SHARED_BY}
     return [
-        f"{count:,} held-out predictions were attributed to their inputs by integrated gradients (Sundararajan et al. 2017; {named('Captum', 'captum', versions)})."
+        f"{count:,} held-out predictions were attributed to their inputs by {method} ({SHARED_BY[method]}; {named('Captum', 'captum', versions)})."
+        for method, count in counts.items()
+        if count
     ]

@@ -266,11 +266,30 @@ def annotated(pipeline, tmp_path_factory):
     files = {"gtf": "cohort/annotation.gtf.gz", "fasta": "cohort/genome.fa.gz", "cage": "cage.bed", "labels": "cohort/expression.tsv.gz"}
     labels = ["CT01_D1_R1", "CT01_D1_R2", "CT01_D2_R1"]
     words = [word for name, file in files.items() for word in (f"--{name}", folder / file)]
-    words += ["--families", "xpresso:quick", "--hold_out", "genes", "--fold_table", folder / "folds.csv", "--attribution_genes", "0"]
-    words += ["--label_columns", ",".join(labels), "--label_unit", "rpkm", "--upstream_bp", "300", "--downstream_bp", "100"]
+    words += ["--families", "xpresso:quick", "--hold_out", "genes", "--fold_table", folder / "folds.csv"]
+    words += [
+        "--attribution_method",
+        "deeplift",
+        "--label_columns",
+        ",".join(labels),
+        "--label_unit",
+        "rpkm",
+        "--upstream_bp",
+        "300",
+        "--downstream_bp",
+        "100",
+    ]
     run = pipeline(folder, *words)
     assert run.status == 0, run.text
     return run, genes, moved, labels
+
+
+def test_predictions_are_shared_out_by_deeplift(annotated):
+    run = annotated[0]
+    with h5py.File(run.results / "attributions/xpresso.fold0.seed1.h5") as file:
+        assert file.attrs["method"] == "DeepLIFT" and np.abs(file["shares/window"][:]).max() > 0
+        assert file["completeness_error"][:].max() < 0.01
+    assert "by DeepLIFT (Shrikumar et al. 2017" in (run.results / "report.html").read_text()
 
 
 def test_promoters_and_features_come_from_annotation_and_cage_moves_start_sites(annotated):
