@@ -143,12 +143,12 @@ def h5ad_axis(file: h5py.File, key: str, path: Path) -> Axis:
     if not isinstance(group, h5py.Group):
         raise InputError(f"{path.name}: {key} is a table of an old AnnData; read and write the file with a new one")
 
-    def look(name: str, _: object) -> None:
+    names: list[str] = []
+    group.visititems_links(lambda name, _: names.append(name))
+    for name in names:
         thing = member(group, name, path)
         if isinstance(thing, h5py.Dataset) and thing.shape != () and thing.size:
             texts_of(group, name, path)
-
-    group.visititems_links(look)
     try:
         table = read_elem(group)
         ids, facts = table.index.tolist(), {str(name): column.tolist() for name, column in table.items()}
@@ -185,10 +185,9 @@ def sparse_rows(path: Path) -> Iterator[np.ndarray]:
             if last - first > (stop - start) * width:
                 raise InputError(f"{path.name}: X has more values than cells; the file is damaged")
             place = file["X/indices"][first:last].astype(np.int64)
-            if ((place < 0) | (place >= width)).any():
-                raise InputError(
-                    f"{path.name}: an index of X is {place.max() if place.max() >= width else place.min()}, beyond {width:,}; the file is damaged"
-                )
+            beyond = place[(place < 0) | (place >= width)]
+            if len(beyond):
+                raise InputError(f"{path.name}: an index of X is {beyond[0]}, beyond {width:,}; the file is damaged")
             line = np.repeat(np.arange(stop - start), np.diff(ends[start : stop + 1]))
             dense = np.zeros((stop - start) * width, np.float32)
             np.add.at(dense, line * width + place, as_float32(file["X/data"][first:last]))
