@@ -128,6 +128,21 @@ def test_every_format_gives_the_same_samples_and_numbers(tmp_path, monkeypatch, 
     assert [path.name for path in tmp_path.iterdir()] in (["m"], ["m.gz"]), "no temporary file stays"
 
 
+@pytest.mark.parametrize(
+    "text, facts",
+    [
+        ('!Series_title\t"x"\n\n!series_matrix_table_begin\n"ID_REF"\t"S2"\t"S1"\n"1_at"\t1\t2\n!series_matrix_table_end\n', {}),
+        ("TargetID\tGene_Symbol\tChr\tCoord\tS2\tS1\n1_at\tA\t7\t1000\t1\t2\n", {"Gene_Symbol": ["A"], "Chr": ["7"], "Coord": ["1000"]}),
+        ("# made by\nGeneid\tLength\tS2\tS1\n1_at\t99\t1\t2\n", {"Length": ["99"]}),
+    ],
+)
+def test_tables_as_others_write_them(tmp_path, text, facts):
+    """A series matrix of GEO, Geuvadis, featureCounts: what stands beside the numbers is no sample."""
+    matrix, values = contents(write_text(tmp_path / "m.txt", text), tmp_path, is_feature=None)
+    assert matrix.samples == ["S2", "S1"] and matrix.features == ["1_at"] and matrix.feature_facts == facts
+    assert values.tolist() == [[1], [2]]
+
+
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("form", [sp.csr_matrix, sp.csc_matrix])
 def test_sparse_h5ad_are_read_by_lines_in_blocks(tmp_path, monkeypatch, form, turned):
@@ -189,6 +204,8 @@ def test_a_format_with_a_convention_keeps_it_unless_ids_speak_against_it(tmp_pat
         ("id\tS1\nG1\t1\nG1\t2\n", "m: row 'G1' occurs twice"),
         ("id\tS1\nG1\t1\n\t2\n", "m: row number 2 has the id '', which is no id"),
         ("id\tS1\nG\x001\t1\n", "m: row number 1 has the id 'G.x001', which is no id"),
+        ('id\tS1\nG1\t1\nG2\t"' + "1" * 200_000 + "\n", "m line 3: a quotation mark without its other half"),
+        ("id\tname\tname\tS1\nG1\tx\ty\t1\n", "m: column 'name' occurs twice"),
         ("id\tS1\nG1\t-inf\n", "m: sample S1, feature G1: -inf is infinite"),
     ],
 )

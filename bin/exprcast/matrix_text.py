@@ -6,10 +6,12 @@ from pathlib import Path
 
 from exprcast.cli import InputError
 from exprcast.matrix_file import Axis, Spool, Stored, clean_facts, clean_ids, refuse_size, without_666
-from exprcast.tables import MISSING, parse_numbers, read_lines
+from exprcast.tables import MISSING, parse_numbers, read_lines, refuse_duplicates
 
 Lines = Iterator[tuple[int, str]]
 GCT = {"#1.2": 2, "#1.3": 4}  # numbers in the line of counts
+ASIDE = ("#", "!")  # a line above the header that is none; GEO's series matrix has the second kind below, too
+PLACES = {"chr", "chrom", "chromosome", "coord", "start", "end", "position", "strand", "length"}  # numbers, but no sample's or gene's
 
 
 def read_text(path: Path, folder: Path) -> Stored:
@@ -70,46 +72,51 @@ def split_line(path: Path, line: tuple[int, str], width: int) -> list[str]:
 
 
 def read_table_of_numbers(path: Path, folder: Path) -> Stored:
-    """Read a TSV or CSV with ids in the header and in the first column; columns of text between the ids and the numbers are facts of the rows."""
-    rows, columns, texts = [], [], []
+    """Read a TSV or CSV with ids in the header and in the first column; columns of text or places between ids and numbers are facts of the rows."""
+    rows, columns, names = [], [], []
     header, spool, facts = None, None, {}
     for number, line in read_lines(path):
-        if not line.strip() or (line.startswith("#") and header is None):
+        if not line.strip() or (line.startswith(ASIDE) and header is None) or line.startswith("!"):
             continue
         if header is None:
             delimiter = "\t" if "\t" in line or "," not in line else ","
-            header = [cell.strip() for cell in split_cells(line, delimiter)]
+            header = [cell.strip() for cell in split_cells(path, number, line, delimiter)]
             continue
-        cells = split_cells(line, delimiter)
+        cells = split_cells(path, number, line, delimiter)
         if spool is None:
             header = ["id", *header] if len(header) == len(cells) - 1 else header  # as R writes it
-            texts = leading_texts(cells)
-            columns = clean_ids(header[1 + len(texts) :], f"{path.name}: column")
+            names = leading_facts(header, cells)
+            refuse_duplicates(names, f"{path.name}: column")
+            columns = clean_ids(header[1 + len(names) :], f"{path.name}: column")
             if not columns or len(header) != len(cells):
                 found = f"{len(header):,} cells in the header and {len(cells):,} in line {number}"
                 raise InputError(f"{path.name}: {found}, no table of numbers; tabs or commas must stand between ids and numbers")
-            spool, facts = Spool(folder, len(columns)), {name: [] for name in header[1 : 1 + len(texts)]}
+            spool, facts = Spool(folder, len(columns)), {name: [] for name in names}
         if len(cells) != len(header):
             raise InputError(f"{path.name} line {number}: {len(cells):,} cells where the header has {len(header):,}; was the file cut?")
         rows.append(cells[0])
         for kept, cell in zip(facts.values(), cells[1:], strict=False):
             kept.append(cell)
-        spool.add(parse_numbers(cells[1 + len(texts) :], path, number, columns)[None])
+        spool.add(parse_numbers(cells[1 + len(names) :], path, number, columns)[None])
     if spool is None:
         raise InputError(f"{path.name}: no rows; a header with ids and rows that begin with one are needed")
     row_axis = Axis(clean_ids(rows, f"{path.name}: row"), {name: clean_facts(values) for name, values in facts.items()})
     return Stored(row_axis, Axis(columns, {}), spool.by_rows, spool.by_columns)
 
 
-def split_cells(line: str, delimiter: str) -> list[str]:
+def split_cells(path: Path, number: int, line: str, delimiter: str) -> list[str]:
     """Return the cells of a line, quoted or not."""
-    return next(csv.reader([line], delimiter=delimiter)) if '"' in line else line.split(delimiter)
+    try:
+        return next(csv.reader([line], delimiter=delimiter)) if '"' in line else line.split(delimiter)
+    except csv.Error:
+        raise InputError(f"{path.name} line {number}: a quotation mark without its other half") from None
 
 
-def leading_texts(cells: list[str]) -> list[str]:
-    """Return the cells after the id that are no numbers, up to the first that is one."""
-    place = next((place for place, cell in enumerate(cells[1:], 1) if is_number(cell)), len(cells))
-    return cells[1:place]
+def leading_facts(header: list[str], cells: list[str]) -> list[str]:
+    """Return the names of the columns after the ids that hold texts or places, up to the first that holds numbers."""
+    named = list(zip(header, cells, strict=False))[1:]
+    place = next((place for place, (name, cell) in enumerate(named) if is_number(cell) and name.lower() not in PLACES), len(named))
+    return header[1 : 1 + place]
 
 
 def is_number(cell: str) -> bool:
