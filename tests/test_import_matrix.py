@@ -152,6 +152,11 @@ def test_a_target_is_no_landmark_by_another_name_either(tmp_path):
         ({"targets": "#\n"}, (), "targets.tsv: no gene in it"),
         ({"arrays": ARRAYS | {"6_at": ["inf", 1, 1]}}, (), "matrix.tsv: sample S3, feature 6_at: inf is infinite"),
         ({"arrays": ARRAYS | {"6_at": [1e6, 1, 1]}}, (), "sample S3, feature 6_at: 1e.06 cannot be a value of --unit log2_intensity"),
+        (
+            {"arrays": {"z_at": [1, 2, 3]}},
+            ("--landmarks", "ids.txt", "--features", "rows"),
+            "matrix.tsv: 0 of 1 landmarks are in it: the list has a_at",
+        ),
         ({}, ("--groups", "donor=person"), "--groups: no column person in matrix.tsv; there is none"),
         (
             {},
@@ -163,9 +168,10 @@ def test_a_target_is_no_landmark_by_another_name_either(tmp_path):
 def test_what_does_not_fit_is_said_and_nothing_is_written(tmp_path, monkeypatch, change, words, message):
     monkeypatch.chdir(tmp_path)
     Path("table.tsv").write_text("id\tperson\nS1\tp\n")
+    Path("ids.txt").write_text("a_at\n")
     with pytest.raises(InputError, match=message):
         imported(tmp_path, *write(tmp_path, **change), *words)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["landmarks.tsv", "matrix.tsv", "table.tsv", "targets.tsv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ids.txt", "landmarks.tsv", "matrix.tsv", "table.tsv", "targets.tsv"]
 
 
 @pytest.mark.parametrize("text", ["person=x", "donor", "donor=", "donor=a,donor=b", "id=a"])
@@ -217,6 +223,12 @@ def test_facts_of_samples_are_kept(tmp_path):
         assert list(file["metadata/name"].asstr()[:]) == ["a/../b", "tissue"]
         assert file["metadata/value"].asstr()[:].tolist() == [["", "x"], ["blood", "skin"]]
     assert [row[2] for row in rows_of(out / "samples.tsv")] == ["blood", "skin"]
+
+
+def test_a_matrix_without_a_listed_target_is_refused(tmp_path):
+    write(tmp_path)
+    with pytest.raises(InputError, match="m: no listed gene is in it: the lists have ENSG00000000001, .*, the file x_at, y_at"):
+        place_genes(["x_at", "y_at"], {"targets": read_list(tmp_path / "targets.tsv")}, "m")
 
 
 def test_a_mean_is_that_of_float64_whatever_the_number_of_probe_sets():

@@ -94,6 +94,8 @@ def place_genes(features: list[str], lists: dict[str, list[Listed]], name: str) 
     left_out += [LeftOut(gene.id, gene.symbol, TARGETS, "is a landmark") for gene in twins]
     dropped = {gene.id for gene in twins}
     kept = landmarks + [gene for gene in found.get(TARGETS, []) if gene.id not in dropped]
+    if not kept:
+        raise InputError(f"{name}: no listed gene is in it: the lists have {few(row.gene for row in rows)}, the file {few_ids(features)}")
     report(lists, kept, left_out, name, kind)
     return sorted(kept, key=lambda gene: gene.id), sorted(left_out)
 

@@ -98,6 +98,8 @@ def read_parquet(path: Path, folder: Path) -> Stored:
             columns = Axis(clean_ids(numbers, f"{path.name}: column"), {})
             facts = {name: clean_facts(file.read(columns=[name]).column(0).to_pylist()) for name in texts}
             axis = Axis(clean_ids(file.read(columns=[ids]).column(0).to_pylist(), f"{path.name}: row"), facts)
+            if len(axis.ids) != rows:
+                raise InputError(f"{path.name}: {rows:,} rows are announced, {len(axis.ids):,} are there; write the file again")
             spool, width = Spool(folder, rows), max(BLOCK_BYTES // (8 * rows), 1)
             for start in range(0, len(numbers), width):
                 table = file.read(columns=numbers[start : start + width])
