@@ -14,7 +14,8 @@ from exprcast.dataset import open_hdf5
 from exprcast.scoring import row_blocks
 
 FORMAT, FORMAT_VERSION = "exprcast-predictions", 2
-NOT_A_BASELINE = {"rows", "columns", "observed", "role", "training_mean"}
+MOMENTS = ("training_mean", "training_sd")
+NOT_A_BASELINE = {"rows", "columns", "observed", "role", *MOMENTS}
 CHUNK_ROWS, CHUNK_CELLS = 64, 2**18  # at most; about a megabyte
 PACKED = {"compression": "gzip", "compression_opts": 1}  # level 4 is a third slower to write and to read, and no smaller
 
@@ -60,7 +61,7 @@ def check_complete(models: dict, baselines: dict, controls: dict, folds: list[in
 
 
 def write_combined(out: h5py.File, models: dict, baselines: dict, controls: dict, folds: list[int], seeds: list[int]) -> None:
-    """Write ids, observed values, roles, training means, predictions and baselines, one block of rows at a time."""
+    """Write ids, observed values, roles, training means and standard deviations, predictions and baselines, one block of rows at a time."""
     first = baselines[folds[0]]
     shape = first["observed"].shape
     out.attrs.update({"format": FORMAT, "format-version": FORMAT_VERSION, **{key: first.attrs[key] for key in ("family", "axes", "unit")}})
@@ -69,7 +70,8 @@ def write_combined(out: h5py.File, models: dict, baselines: dict, controls: dict
         out.create_dataset(name, data=first[name][:], dtype=h5py.string_dtype())
     out["folds"], out["seeds"] = folds, seeds
     out.create_dataset("status", data=[[models[fold, seed].attrs["status"] for seed in seeds] for fold in folds], dtype=h5py.string_dtype())
-    out["training_mean"] = np.stack([baselines[fold]["training_mean"][:] for fold in folds])
+    for name in MOMENTS:
+        out[name] = np.stack([baselines[fold][name][:] for fold in folds])
     observed = create_matrices(out, "observed", shape, "f4")
     role = create_matrices(out, "role", (len(folds), *shape), "u1")
     predicted = create_matrices(out, "predicted", (len(folds), len(seeds), *shape), "f4")

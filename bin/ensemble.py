@@ -17,7 +17,7 @@ from exprcast.estimates import number_groups
 from exprcast.scoring import open_predictions, row_blocks
 from exprcast.tables import refuse_duplicates
 
-COPIED = ("rows", "columns", "folds", "observed", "role", "training_mean")
+COPIED = ("rows", "columns", "folds", "observed", "role", "training_mean", "training_sd")
 METHODS = (
     "It is the weighted mean of {count} predictions: {names}. In each fold the weights (none negative, their sum 1) minimise the squared error over "
     "measured validation values, all groups of samples counting alike, plus {trust} times the best member's error times the squared distance from the "

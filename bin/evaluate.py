@@ -94,7 +94,7 @@ def evaluate(options: argparse.Namespace) -> None:
         samples += sample_rows(family)
         tell(family)
         light = {
-            name: one._replace(sums={}, left_out=None, left_n=None) for name, one in family.scores.items()
+            name: one._replace(sums={}, left_out=None, left_n=None, gene_absolute_sd=None) for name, one in family.scores.items()
         }  # what is drawn from is large
         families.append(family._replace(scores=light, samples={}))
     write_table(options.samples_out, SAMPLE_COLUMNS, samples)
@@ -143,7 +143,7 @@ def pooled_entries(family: Family) -> Iterator[Entry]:
     for name in [MODEL, *family.baselines, *family.controls]:
         for metric, one in summarise(family.scores[name], family.samples[name], family.unit).items():
             yield name, "", metric, POOLED, one
-    yield from gain_entries(family, POOLED, ("r_gene_dev", "r_sample", "r_gene", "mse"))
+    yield from gain_entries(family, POOLED, ("r_gene_dev", "r_sample", "r_gene", "mse", "genes_better"))
 
 
 def gain_entries(family: Family, scope: str, metrics: Iterable[str]) -> Iterator[Entry]:

@@ -86,18 +86,22 @@ def truth(family: ModuleType, examples: Examples, roles: np.ndarray, refit: bool
     role = np.empty(observed.shape, dtype=np.uint8)
     place(family.EXAMPLES, role, every, roles[:, None])
     fitted = np.isin(role, LEARNT) if refit else role == TRAIN
-    return {"observed": observed, "role": role, "training_mean": training_mean(family.EXAMPLES, observed, fitted)}
+    mean, sd = training_moments(family.EXAMPLES, observed, fitted)
+    return {"observed": observed, "role": role, "training_mean": mean, "training_sd": sd}
 
 
-def training_mean(axes: str, observed: np.ndarray, fitted: np.ndarray) -> np.ndarray:
-    """Return (1, columns) means over the rows with fitted cells, for scores as deviations (examples on genes: (rows, 1) over such columns).
+def training_moments(axes: str, observed: np.ndarray, fitted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return (1, columns) means and standard deviations over the rows with fitted cells, for scores as deviations and in standard deviations
+    (examples on genes: (rows, 1) over such columns).
 
-    A gene held out has one too: its mean over training samples, known to the judge and not to the model.
+    A gene held out has them too: those over training samples, known to the judge and not to the model.
     """
     axis = 1 if axes == "genes" else 0
     training = fitted.any(axis=1 - axis)
-    means = nan_mean(observed[:, training] if axis else observed[training], axis=axis)
-    return np.expand_dims(means, axis).astype(np.float32)
+    values = observed[:, training] if axis else observed[training]
+    mean = np.expand_dims(nan_mean(values, axis=axis), axis)
+    sd = np.sqrt(np.expand_dims(nan_mean((values - mean) ** 2, axis=axis), axis))
+    return mean.astype(np.float32), sd.astype(np.float32)
 
 
 def fill(matrices: dict[str, np.ndarray], parts: dict, family: ModuleType, examples: Examples, held_out: np.ndarray) -> None:

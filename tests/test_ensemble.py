@@ -39,7 +39,7 @@ def truth(dataset: Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def family_file(folder: Path, dataset: Dataset, family: str, noise: dict[str, float], seeds: int = 1, **more: object) -> Path:
     """Write what combine.py does: `noise` is the SD of the error of each baseline and of the model; `more` are attributes or arrays."""
     observed, role, mean = truth(dataset)
-    arrays = {"observed": observed, "role": role, "training_mean": mean}
+    arrays = {"observed": observed, "role": role, "training_mean": mean, "training_sd": np.ones_like(mean)}
     arrays |= {name: more.pop(name) for name in [*arrays] if name in more}
     rng = np.random.default_rng(ord(family[0]))
     hidden = lambda values: np.where(arrays["role"] == TRAIN, np.nan, values).astype(np.float32)  # noqa: E731

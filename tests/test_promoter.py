@@ -27,7 +27,7 @@ def write_predictions(path):
         file.create_dataset("status", data=[["trained"] * 2] * 2, dtype=TEXT)
         file["baselines/mean"] = np.zeros((2, 1, 4), np.float32)
         file["observed"] = np.array([[4.0, 0.0, 1.0, np.nan]], np.float32)
-        file["training_mean"] = np.array([[[1.0]], [[2.0]]], np.float32)
+        file["training_mean"], file["training_sd"] = np.array([[[1.0]], [[2.0]]], np.float32), np.ones((2, 1, 1), np.float32)
     return path
 
 

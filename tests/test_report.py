@@ -97,7 +97,7 @@ def write_predictions(
         file.create_dataset("status", data=[["trained", status]], dtype=text)
         file["observed"], file["role"] = observed, np.full((1, *shape), TEST, dtype=np.uint8)
         file["predicted"] = np.broadcast_to(observed if predicted is None else predicted, (1, 2, *shape))
-        file["training_mean"] = np.zeros((1, 1, 6), dtype=np.float32)
+        file["training_mean"], file["training_sd"] = np.zeros((1, 1, 6), np.float32), np.ones((1, 1, 6), np.float32)
         for name in RULES:
             file[f"baselines/{name}"] = np.zeros((1, *shape), dtype=np.float32)
     return path
@@ -711,6 +711,7 @@ def test_reads_what_combine_and_evaluate_write(tmp_path):
             "rule": noisy(3),
             "observed": observed,
             "training_mean": mean[:1],
+            "training_sd": np.ones_like(mean[:1]),
         }
         for of, matrices, facts in (("model", {"model": noisy(0.01)}, {"seed": 1, "status": "trained"}), ("baselines", baselines, {})):
             parts.append(tmp_path / f"{of}{fold}.h5")

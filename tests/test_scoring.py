@@ -153,7 +153,7 @@ def made(path: Path, dataset: Path, seeds: int = 1, chunk: int = 64, axes: str =
         file["rows"], file["columns"] = data.file["samples/id"][:], data.file["genes/id"][:]
         file["folds"], file["seeds"] = np.arange(data.n_folds), np.arange(1, seeds + 1)
         file["status"] = np.full((data.n_folds, seeds), "trained", dtype=object)
-        file["training_mean"] = mean
+        file["training_mean"], file["training_sd"] = mean, np.abs(mean) / 4 + 0.1
         arrays = {"observed": observed, "role": role, "predicted": np.stack([noisy(0.5 * (k + 1)) for k in range(seeds)], axis=1)}
         arrays |= {f"baselines/{name}": noisy(sd) for name, sd in SD.items()}
         arrays |= {"controls/shuffled": noisy(9)} if shuffled else {}
@@ -210,6 +210,8 @@ def test_scores_in_blocks_are_scipys_of_the_whole(tmp_path, hold_out, axes, chun
     with open_predictions(path) as file:
         scores, folds = score_predictions(file, np.arange(14), spread_genes(np.zeros(30), 1) if hold_out == "genes" else None)
         test, training_mean = file["role"][:] == TEST, file["training_mean"][:]
+        sd = np.broadcast_to(file["training_sd"][:], test.shape) + 0.001
+        pooled_sd = np.where(test, sd, 0).sum(axis=0) / np.maximum(test.sum(axis=0), 1)
     for name, one in scores.items():
         predicted, observed, mean = whole(path, name)
         dev, observed_dev = deviation(predicted, mean), observed - mean
@@ -226,6 +228,9 @@ def test_scores_in_blocks_are_scipys_of_the_whole(tmp_path, hold_out, axes, chun
             assert one.left_n[part].tolist() == (~np.isnan(error[left])).sum(axis=0).tolist()
         assert one.squared.sum() / one.n.sum() == pytest.approx(np.nanmean(error**2)), name
         assert one.absolute.sum() / one.n.sum() == pytest.approx(np.nanmean(np.abs(error)))
+        in_sd = np.abs(error) / np.where(pooled_sd > 0, pooled_sd, np.nan)
+        assert one.absolute_sd.sum() / one.deviations.n.sum() == pytest.approx(np.nanmean(in_sd))
+        assert one.gene_absolute_sd[9] == pytest.approx(np.nan_to_num(in_sd[9])) and one.gene_absolute_sd.sum() == pytest.approx(np.nansum(in_sd))
         seen = observed[~np.isnan(error)]
         assert one.r2_cod == pytest.approx(1 - np.nansum(error**2) / ((seen - seen.mean()) ** 2).sum())
         assert one.r2_pearson == pytest.approx(stats.pearsonr(predicted[~np.isnan(error)], seen).statistic ** 2)
@@ -239,6 +244,7 @@ def test_scores_in_blocks_are_scipys_of_the_whole(tmp_path, hold_out, axes, chun
             known = expected[~np.isnan(expected)]
             assert getattr(folds["model"], metric)[i] == pytest.approx(known.mean() if len(known) else np.nan, abs=1e-6, nan_ok=True)
         assert folds["model"].mse[i] == pytest.approx(np.nanmean((values[i] - truth) ** 2))
+        assert folds["model"].mae_sd[i] == pytest.approx(np.nanmean(np.abs(values[i] - truth) / sd[i]))
 
 
 def test_spoiled_data_end_in_NA_and_are_named(tmp_path, caplog):
@@ -339,7 +345,7 @@ def leave_out(noise: np.ndarray, groups: np.ndarray) -> Scores:
     add_rows(sums, parts, *noise)
     by_row, by_gene = (measure(centre(*noise, axis=axis)) for axis in (1, 0))
     left_out = draw_correlations(sums.transpose(2, 0, 1), 1 - np.eye(len(sums)))
-    nothing = dict.fromkeys(("rho_gene", "squared", "absolute", "block_squared", "block_n"))
+    nothing = dict.fromkeys(("rho_gene", "squared", "absolute", "absolute_sd", "gene_absolute_sd", "block_squared", "block_n"))
     return Scores(by_row, deviations=by_row, genes=by_gene, left_out=left_out, left_n=sums[:, 0].sum(0) - sums[:, 0], sums={}, **nothing)
 
 

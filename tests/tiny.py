@@ -63,6 +63,8 @@ def tiny_dataset(
         write_array(file, "tss/position", tss)
         write_array(file, "tss/source", ["tiny"] * genes)
         write_array(file, "expression/gene", values, unit="tpm")
+        for name, first in (("landmark", 0), ("target", 1)):
+            write_array(file, f"lists/{name}", np.arange(genes) % 2 == first)
         write_array(file, "accessibility/indptr", np.arange(samples + 1) * genes)
         write_array(file, "accessibility/bin", np.tile(np.array(bin_of)[order], samples), bin_bp=200, source="peaks")
         write_array(file, "accessibility/signal", signal[:, order].ravel())

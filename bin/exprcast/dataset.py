@@ -40,6 +40,8 @@ LAYOUT = (
     Entry("samples/biosample", ("samples",), "text"),
     Entry("samples/replicate_group", ("samples",), "text"),
     Entry("samples/batch", ("samples",), "text"),
+    Entry("samples/set", ("samples",), "text"),
+    Entry("samples/unit", ("samples",), "text"),
     Entry("genes/id", ("genes",), "text"),
     Entry("genes/symbol", ("genes",), "text"),
     Entry("genes/chrom", ("genes",), "text"),
@@ -63,6 +65,8 @@ LAYOUT = (
     Entry("similarity/gene", ("pairs",), "i4", "pairs"),
     Entry("similarity/other", ("pairs",), "i4"),
     Entry("similarity/containment", ("pairs",), "f4"),
+    Entry("lists/landmark", ("genes",), "u1"),
+    Entry("lists/target", ("genes",), "u1"),
     Entry("labels/value", ("labels", "genes"), "f4", "labels", ("unit",)),
     Entry("labels/name", ("labels",), "text"),
     Entry("folds/sample_role", ("folds", "samples"), "u1", None, ("hold_out", "scheme", "promised", "seed")),
@@ -130,6 +134,10 @@ class Dataset:
     def row(self, path: str, number: int) -> np.ndarray:
         """Return one row of a numeric entry."""
         return self.file[path][number]
+
+    def rows(self, path: str, numbers: np.ndarray) -> np.ndarray:
+        """Return some rows of a numeric entry."""
+        return np.stack([self.row(path, number) for number in numbers]) if len(numbers) else self.file[path][:0]
 
     def unit(self, path: str) -> str:
         """Return the unit of an entry."""

@@ -162,12 +162,14 @@ def summarise(scores: Scores, samples: dict[str, PerSample], unit: Unit) -> dict
     dev = samples["r_gene_dev"].values
     known = dev[~np.isnan(dev)]
     mae = float(scores.absolute.sum() / cells) if cells else np.nan
+    with_sd = int(scores.deviations.n.sum())
     return {
         **{metric: mean_over_samples(one, unit) for metric, one in samples.items()},
         "r_gene_dev_min": Estimate(float(known.min()) if len(known) else np.nan, n=len(known), unit=SAMPLES),
         **across_samples(scores, unit),
         "mse": mse(scores, unit),
         "mae": Estimate(mae, n=cells, unit="values"),
+        "mae_sd": Estimate(float(scores.absolute_sd.sum() / with_sd) if with_sd else np.nan, n=with_sd, unit="values"),
         "r2_cod": Estimate(scores.r2_cod, n=cells, unit="values"),
         "r2_pearson": Estimate(scores.r2_pearson, n=cells, unit="values"),
     }
@@ -225,8 +227,23 @@ def gains(name: str, scores: dict[str, Scores], samples: dict[str, dict[str, Per
         "r_sample": over_parts(r, np.array(left_out), [own, other], unit, (-2, 2)),
         "r_gene": mean_over_samples(samples[model]["r_gene"].gain(samples[name]["r_gene"]), unit),
         "mse": mse_saved(own, other, unit),
+        "genes_better": genes_better(own, other, unit),
     }
     return {metric: without_rounding(one) for metric, one in found.items()}
+
+
+def genes_better(model: Scores, other: Scores, unit: Unit) -> Estimate:
+    """Return the share of genes with a smaller mean absolute error, with its interval over groups of samples."""
+    errors, others = gene_errors(model), gene_errors(other)
+    whole, *left_out = (share(own < theirs - NO_GAIN, own - theirs) for own, theirs in zip(errors, others, strict=True))
+    return over_parts(whole, np.array(left_out), [model, other], unit, (0, 1))
+
+
+def gene_errors(scores: Scores) -> np.ndarray:
+    """Return (1 + parts, columns) mean absolute errors in training SD: over all samples, then without each part of them."""
+    total = scores.gene_absolute_sd.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.vstack([total, total - scores.gene_absolute_sd]) / np.vstack([scores.genes.n, scores.left_n])
 
 
 def without_rounding(gain: Estimate) -> Estimate:

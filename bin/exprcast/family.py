@@ -61,6 +61,8 @@ class Examples(Protocol):
     names: dict[str, list[str]]  # of the numbers that an explained input holds; only of inputs whose numbers have names
     place: dict[str, int]  # bins, bin_bp, flank_bp: what the explained input `window` lies along, where sizes do not say it
     tss: np.ndarray  # (columns,) position of the start site that a gene's window lies around; only of families that read windows
+    neighbours: int  # training samples whose mean `nearest` predicts, at most 10, by Euclidean distance; else one, by correlation
+    scale: np.ndarray  # (columns,) what ridge counts errors in when it chooses its penalty; only of families whose outputs count alike
     sample_gram: np.ndarray  # (samples, samples) inner products of whole genomes, for nearest and kernel; only of families that have it
 
     def inputs(self, index: np.ndarray) -> tuple[torch.Tensor, ...]:

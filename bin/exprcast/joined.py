@@ -56,6 +56,10 @@ class JoinedDataset:
         column = {gene: i for i, gene in enumerate(self.new.genes)}
         return np.stack([self.new.row(path, row) for row in self.rows])[:, [column[gene] for gene in self.genes]]
 
+    def rows(self, path: str, numbers: np.ndarray) -> np.ndarray:
+        """Return some rows of a numeric entry of samples."""
+        return self.array(path)[numbers]
+
     def open_bins(self, sample: int) -> tuple[np.ndarray, np.ndarray]:
         """Return one sample's open bins and their signal as measured."""
         known = len(self.training.samples)

@@ -1,4 +1,4 @@
-"""Baselines that look at which training members resemble a new one: the nearest one's values, and kernel ridge regression.
+"""Baselines that look at which training members resemble a new one: the nearest ones' values, and kernel ridge regression.
 
 Members are what examples lie on: samples, genes, or for pairs both. A sample of pairs is described by its features around up to
 2,000 training genes, as deviations from the mean training sample; a gene by its features averaged over up to 32 training samples.
@@ -22,7 +22,7 @@ PENALTIES = np.logspace(-3, 1, 9)  # in units of the kernel's mean diagonal, whi
 def fit_nearest(axes: str, examples: Examples, mean: Fitted, train: np.ndarray, valid: np.ndarray, chosen: Fitted | None = None) -> Fitted:
     """Return what every member copies from its nearest training member; where that one was not measured, from the next one that was.
 
-    Similarity is the correlation of profiles as deviations from the training mean, or the cosine of whole genomes; a training member is
+    Of samples it is the mean over as many as the family asks for, then those at the smallest Euclidean distance. Else similarity is the correlation of profiles as deviations from the training mean, or the cosine of whole genomes; a training member is
     never its own neighbour.
     Nothing is chosen on validation.
     """
@@ -40,7 +40,9 @@ def extend_nearest(axes: str, examples: Examples, mean: Fitted, nearest: Fitted,
     """Return what every sample copies, also those that were not there when genes were compared with genes (`alike`)."""
     matrix = target_matrix(axes, examples, train)
     if axes == "samples":
-        return {"copied": copy_values(matrix, most_similar(all_features(examples), train), mean["output"])}
+        most = getattr(examples, "neighbours", 0)
+        near = most_similar(all_features(examples), train, by_distance=most > 0)
+        return {"copied": copy_values(matrix, near, mean["output"], most or 1).astype(np.float32)}
     rows, columns = trained(matrix)
     copied = copy_values(matrix, most_correlated(profile_gram(examples, columns, rows), rows), mean["output"])
     alike = {key: nearest[key] for key in ("alike",) if key in nearest}
@@ -50,16 +52,22 @@ def extend_nearest(axes: str, examples: Examples, mean: Fitted, nearest: Fitted,
     return {"copied": copied.astype(np.float32), **alike}
 
 
-def copy_values(values: np.ndarray, nearest: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
-    """Return (members, outputs): of (training) values (members, outputs) those of the nearest member that has one; nearest (members, few)."""
-    copied = values[nearest[:, 0]]
-    for other in nearest.T[1:]:
-        copied = np.where(np.isnan(copied), values[other], copied)
-    return np.where(np.isnan(copied), otherwise, copied)
+def copy_values(values: np.ndarray, nearest: np.ndarray, otherwise: np.ndarray, most: int = 1) -> np.ndarray:
+    """Return (members, outputs): of (training) values (members, outputs) the mean of the `most` nearest members that have one; nearest (members, few)."""
+    shape = len(nearest), values.shape[1]
+    total, count = np.zeros(shape, values.dtype), np.zeros(shape, np.uint8)
+    for other in nearest.T:
+        found = values[other]
+        used = ~np.isnan(found) & (count < most)
+        np.add(total, found, out=total, where=used)
+        count += used
+        if count.min(initial=most) == most:
+            break
+    return np.where(count > 0, total / np.maximum(count, 1), otherwise)
 
 
 def predict_nearest(axes: str, examples: Examples, mean: Fitted, nearest: Fitted, index: np.ndarray) -> np.ndarray:
-    """Return the training values of the nearest member."""
+    """Return the training values of the nearest member, or their mean over several."""
     copied = nearest["copied"]
     if axes == "samples":
         return copied[index]
@@ -227,13 +235,14 @@ def all_features(examples: Examples) -> np.ndarray:
     return np.concatenate([examples.features(part) for part in blocks(np.arange(len(examples)))])
 
 
-def most_similar(profiles: np.ndarray, train: np.ndarray) -> np.ndarray:
-    """Return (members, few): for each profile (members, features) the training members that correlate best with it, itself excluded."""
+def most_similar(profiles: np.ndarray, train: np.ndarray, by_distance: bool = False) -> np.ndarray:
+    """Return (members, few): for each profile (members, features) the training members that correlate best with it, or are nearest; not itself."""
     centred = profiles - profiles[train].mean(axis=0)
     norm = np.linalg.norm(centred, axis=1, keepdims=True)
-    centred = centred / np.where(norm > 0, norm, 1)
+    half = norm[train, 0] ** 2 / 2 if by_distance else 0.0  # |a − b|² = |a|² − 2 (a·b − |b|² / 2)
+    centred = centred if by_distance else centred / np.where(norm > 0, norm, 1)
     parts = np.array_split(np.arange(len(profiles)), -(-len(profiles) // MEMBERS_AT_ONCE))
-    return np.concatenate([best_first(centred[part] @ centred[train].T, part, train) for part in parts])
+    return np.concatenate([best_first(centred[part] @ centred[train].T - half, part, train) for part in parts])
 
 
 def most_correlated(gram: np.ndarray, train: np.ndarray) -> np.ndarray:

@@ -115,7 +115,7 @@ def solve_dual(
 
 
 def validation_losses(axes: str, examples: Examples, mean: Fitted, valid: np.ndarray, parts: list[Part], ridge: Fitted) -> np.ndarray:
-    """Return each α's mean squared error over measured validation targets."""
+    """Return each α's mean squared error over measured validation targets, in units of the family's scale of each where it has one."""
     errors, count = np.zeros(len(ALPHAS)), 0
     for block in blocks(valid):
         x, y = read(examples, block, ridge), residual(axes, examples, mean, block)
@@ -124,6 +124,6 @@ def validation_losses(axes: str, examples: Examples, mean: Fitted, valid: np.nda
             left = y.copy()
             for part, z in zip(parts, along, strict=True):
                 left[:, part.columns] -= z @ part.penalised(alpha)
-            errors[i] += np.nansum(left**2)
+            errors[i] += np.nansum((left / getattr(examples, "scale", 1.0)) ** 2)
         count += int((~np.isnan(y)).sum())
     return errors / max(count, 1)

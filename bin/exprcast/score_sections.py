@@ -26,6 +26,7 @@ METRICS = {
     "rho_gene": "The same with ranks (Spearman).",
     "mse": "Mean squared error over all test values; smaller is better.",
     "mae": "Mean absolute error over all test values; smaller is better.",
+    "mae_sd": "The same in units of a gene's standard deviation over training samples (+ 0.001), so that all genes count alike.",
     "r2_cod": "Share of the variance of all test values that is predicted: 1 − squared errors / squared distances from their mean. Below 0: worse than one number for all.",
     "r2_pearson": "Squared correlation over all test values; blind to a wrong scale.",
 }
@@ -33,8 +34,9 @@ OF_GENES = {
     "r_gene": "Over the test genes, which no training saw: are genes with a high level predicted high? Mean over labels. The verdict is judged by this number.",
     "r_sample_median": "For one gene, over labels: do prediction and measurement rise and fall together (both minus each label's training mean)? Median over genes.",
 }  # where an example is a gene, and rows are labels
-SMALLER_IS_BETTER = ("mse", "mae")
-FOLD_METRICS = ("r_gene_dev", "r_gene", "mse", "mae")
+SMALLER_IS_BETTER = ("mse", "mae", "mae_sd")
+FOLD_METRICS = ("r_gene_dev", "r_gene", "mse", "mae", "mae_sd")
+OF_SAMPLES = ("mae_sd", "genes_better")  # told where an example is a sample
 SEED_METRICS = ("r_gene_dev", "r_gene", "r_sample_median", "mse")
 WORDS = {
     "r_gene_dev": "which genes are higher or lower than usual in a sample",
@@ -42,7 +44,7 @@ WORDS = {
     "r_sample_median": "in which {row}s a gene is higher or lower than usual; median over genes",
 }
 REPLICATES = ("replicate", "ceiling")
-GAINS = {"r_gene_dev": "r_gene_dev", "r_sample": "r_sample", "r_gene": "r_gene", "mse": "mse saved"}
+GAINS = {"r_gene_dev": "r_gene_dev", "r_sample": "r_sample", "r_gene": "r_gene", "mse": "mse saved", "genes_better": "genes with a smaller mae_sd"}
 RULES = [
     (
         "mean",
@@ -96,6 +98,7 @@ def scores_section(families: Sequence[Predictions], scores: Scores, leakage: Seq
 def told(p: Predictions, metrics: Iterable[str]) -> list[str]:
     """Return those of these metrics that say something of a family: of labels, whose training mean is one number, r_gene_dev does not."""
     names = [name for name in metrics if over_rows(p) or not name.startswith("r_sample")]
+    names = [name for name in names if p.axes == "samples" or name not in OF_SAMPLES]
     return [name for name in names if not (p.axes == "genes" and name.startswith("r_gene_dev"))]
 
 

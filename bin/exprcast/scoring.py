@@ -5,6 +5,7 @@ folds takes the mean over them. A model's prediction is the mean over its seeds.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,9 +18,10 @@ from exprcast.metrics import deviation, pearson, rank
 from exprcast.moments import SUMS, Moments, add_rows, centre, correlate, draw_correlations, measure, merge, merge_all, sum_blocks
 
 MODEL, BEST_SEED = "model", "best seed"
-PREDICTION_KEYS = ("rows", "columns", "folds", "seeds", "status", "observed", "role", "predicted", "training_mean", "baselines")
+PREDICTION_KEYS = ("rows", "columns", "folds", "seeds", "status", "observed", "role", "predicted", "training_mean", "training_sd", "baselines")
 MOST_BLOCKS = 500  # of genes, when genes are drawn
-FOLD_SUMS = ("r_gene", "rows with one", "r_gene_dev", "rows with one", "squared errors", "absolute errors", "cells")
+FOLD_SUMS = ("r_gene", "rows with one", "r_gene_dev", "rows with one", "squared errors", "absolute errors", "cells", "absolute errors in SD", "cells with SD")
+LEAST_SD = 1e-3  # is added to a training standard deviation that errors are counted in
 ROWS = 64  # read at once from a file that is not chunked
 
 
@@ -31,6 +33,8 @@ class Scores(NamedTuple):
     deviations: Moments  # (rows,) of deviations across genes
     squared: np.ndarray  # (rows,) sum of squared errors
     absolute: np.ndarray  # (rows,) sum of absolute errors
+    absolute_sd: np.ndarray  # (rows,) the same in training standard deviations, of as many cells as `deviations` has
+    gene_absolute_sd: np.ndarray  # (parts, columns) the same, from each part of the samples
     genes: Moments  # (columns,) of deviations across samples
     left_out: np.ndarray  # (parts, columns) r_sample without each part of the samples
     left_n: np.ndarray  # (parts, columns) pairs without it
@@ -72,6 +76,7 @@ class FoldScores(NamedTuple):
     r_gene_dev: np.ndarray
     mse: np.ndarray
     mae: np.ndarray
+    mae_sd: np.ndarray  # in training standard deviations
 
 
 class Spread(NamedTuple):
@@ -140,9 +145,9 @@ def read_fold(file: h5py.File, i: int, rows: slice, best: np.ndarray | None) -> 
     return found | dict(zip(seed_views(file), [*seeds, chosen], strict=False) if len(seeds) > 1 else ())
 
 
-def read_mean(file: h5py.File, i: int, rows: slice) -> np.ndarray:
-    """Return a fold's training mean, of rows or of columns, as it is subtracted from a block of rows."""
-    mean = file["training_mean"][i]
+def read_mean(file: h5py.File, i: int, rows: slice, name: str = "training_mean") -> np.ndarray:
+    """Return a fold's training mean (or standard deviation), of rows or of columns, as it is subtracted from a block of rows."""
+    mean = file[name][i]
     return mean if len(mean) == 1 else mean[rows]
 
 
@@ -172,7 +177,7 @@ def score_predictions(
     folds = {name: np.zeros((len(file["folds"]), len(FOLD_SUMS))) for name in [*predictors(file), *controls(file)]}
     parts: dict[str, list[Scores]] = {}
     genes: dict[str, Moments] = {}
-    shape = (part_of_row.max(initial=0) + 1, SUMS, len(file["columns"]))
+    shape = (part_of_row.max(initial=0) + 1, SUMS + 1, len(file["columns"]))  # the last: absolute errors
     by_part = {name: np.zeros(shape) for name in [*folds, *seed_views(file)]}
     progress = Progress(len(file["rows"]), f"{file.attrs['family']}: samples scored")
     for rows in row_blocks(file):
@@ -197,21 +202,24 @@ def score_block(
     test, observed = file["role"][:, rows] == TEST, file["observed"][rows].astype(np.float64)
     tests = test.any(axis=2)  # (folds, rows)
     once = tests.sum(axis=0).max(initial=0) <= 1  # then what a row scores in its fold is what it scores in all
-    mean, predicted = np.zeros(observed.shape), {name: np.zeros(observed.shape) for name in [*folds, *seed_views(file)]}
+    mean, sd, *zeros = (np.zeros(observed.shape) for _ in range(2 + len(folds) + len(seed_views(file))))
+    predicted = dict(zip([*folds, *seed_views(file)], zeros, strict=True))
     for i in np.flatnonzero(tests.any(axis=1)):
         own_mean = np.broadcast_to(read_mean(file, i, rows), observed.shape)
+        own_sd = np.broadcast_to(read_mean(file, i, rows, "training_sd") + LEAST_SD, observed.shape)
         np.add(mean, own_mean, out=mean, where=test[i])
+        np.add(sd, own_sd, out=sd, where=test[i])
         for name, values in read_fold(file, i, rows, best).items():
             np.add(predicted[name], values, out=predicted[name], where=test[i])
             if name in folds and not once:
-                folds[name][i] += sum_fold(score_fold(values, observed, own_mean, test[i]))
+                folds[name][i] += sum_fold(score_fold(values, observed, own_mean, own_sd, test[i]))
     count = test.sum(axis=0, dtype=np.float64)
     count[count == 0] = np.nan
     arrange = (lambda values: values) if spread is None else (lambda values: values.take(spread.order, axis=1))
-    truth, mean = arrange(observed + 0 * count), arrange(mean / count)
+    truth, mean, sd = arrange(observed + 0 * count), arrange(mean / count), arrange(sd / count)
     ranks = rank(truth, np.isnan(truth))
     found = {
-        name: score_one(arrange(values / count), truth, mean, ranks if name in folds else None, spread, by_part[name], parts)
+        name: score_one(arrange(values / count), truth, mean, sd, ranks if name in folds else None, spread, by_part[name], parts)
         for name, values in predicted.items()
     }
     for name, sums in folds.items() if once else ():
@@ -224,12 +232,13 @@ def score_one(
     predicted: np.ndarray,
     observed: np.ndarray,
     mean: np.ndarray,
+    sd: np.ndarray,
     ranks: np.ndarray | None,
     spread: Spread | None,
     by_part: np.ndarray,
     parts: np.ndarray,
 ) -> Scores:
-    """Return one predictor's pooled numbers in a block of rows, and add its deviations to `by_part` (parts, 6, columns).
+    """Return one predictor's pooled numbers in a block of rows, and add its deviations and absolute errors to `by_part` (parts, 7, columns).
 
     `ranks` are those of what was observed, None: no rank correlation.
     """
@@ -242,7 +251,10 @@ def score_one(
         pairs["rho_gene"] = centre(rank(predicted, unknown), ranks if same else rank(observed, unknown), axis=1)
     moments = {metric: measure(pair) for metric, pair in pairs.items()}
     squared = np.where(unknown, 0, error) ** 2
+    absolute_sd = np.nan_to_num(np.sqrt(squared) / sd)
     add_rows(by_part, parts, *deviations)
+    for part, row in zip(parts, absolute_sd, strict=True):
+        by_part[part, SUMS] += row
     starts = None if spread is None else spread.starts
     return Scores(
         samples=moments["r_gene"],
@@ -250,6 +262,8 @@ def score_one(
         deviations=moments["r_gene_dev"],
         squared=squared.sum(axis=1),
         absolute=np.sqrt(squared).sum(axis=1),
+        absolute_sd=absolute_sd.sum(axis=1),
+        gene_absolute_sd=None,  # known when all rows are
         genes=measure(centre(*deviations, axis=0)),
         left_out=None,  # known when all rows are
         left_n=None,
@@ -260,17 +274,19 @@ def score_one(
 
 
 def row_numbers(part: Scores) -> tuple[np.ndarray, ...]:
-    """Return (rows,) each: r_gene, r_gene_dev, sums of squared and of absolute errors, cells."""
-    return correlate(part.samples), correlate(part.deviations), part.squared, part.absolute, part.n
+    """Return (rows,) each: r_gene, r_gene_dev, sums of squared and of absolute errors, cells, absolute errors in SD, their cells."""
+    return correlate(part.samples), correlate(part.deviations), part.squared, part.absolute, part.n, part.absolute_sd, part.deviations.n
 
 
-def score_fold(predicted: np.ndarray, observed: np.ndarray, mean: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, ...]:
+def score_fold(predicted: np.ndarray, observed: np.ndarray, mean: np.ndarray, sd: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, ...]:
     """Return the same of one predictor in one fold, over the cells that it tests."""
     cells = np.ix_(test.any(axis=1), test.any(axis=0))
-    predicted, mean = predicted[cells].astype(np.float64), mean[cells]
+    predicted, mean, sd = predicted[cells].astype(np.float64), mean[cells], sd[cells]
     observed = np.where(test[cells], observed[cells], np.nan)
     error, dev = predicted - observed, (deviation(predicted, mean), observed - mean)
-    sums = np.nansum(error**2, axis=1), np.nansum(np.abs(error), axis=1), (~np.isnan(error)).sum(axis=1)
+    in_sd = np.abs(error) / sd
+    sums = [f(values) for values in (np.abs(error), in_sd) for f in (partial(np.nansum, axis=1), lambda one: (~np.isnan(one)).sum(axis=1))]
+    sums = np.nansum(error**2, axis=1), *sums
     return pearson(predicted, observed, axis=1), pearson(*dev, axis=1), *sums
 
 
@@ -283,14 +299,14 @@ def sum_fold(numbers: tuple[np.ndarray, ...]) -> np.ndarray:
 
 
 def fold_scores(sums: np.ndarray) -> FoldScores:
-    """Return the means of a predictor in each fold, NaN where there was nothing; sums (folds, 7)."""
-    r_gene, n_gene, r_dev, n_dev, squared, absolute, n = sums.T
+    """Return the means of a predictor in each fold, NaN where there was nothing; sums (folds, 9)."""
+    r_gene, n_gene, r_dev, n_dev, squared, absolute, n, absolute_sd, n_sd = sums.T
     with np.errstate(invalid="ignore"):
-        return FoldScores(r_gene / n_gene, r_dev / n_dev, squared / n, absolute / n)
+        return FoldScores(r_gene / n_gene, r_dev / n_dev, squared / n, absolute / n, absolute_sd / n_sd)
 
 
 def join(parts: Sequence[Scores], genes: Moments, by_part: np.ndarray, spread: Spread | None) -> Scores:
-    """Return the numbers of all blocks of rows, genes in the file's order; by_part (parts, 6, columns)."""
+    """Return the numbers of all blocks of rows, genes in the file's order; by_part (parts, 7, columns)."""
     back = slice(None) if spread is None else np.argsort(spread.order)
     row_moments = {
         name: Moments(*map(np.concatenate, zip(*(getattr(part, name) for part in parts), strict=True)))
@@ -298,10 +314,11 @@ def join(parts: Sequence[Scores], genes: Moments, by_part: np.ndarray, spread: S
     }
     return Scores(
         **row_moments,
-        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in ("rho_gene", "squared", "absolute")},
+        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in ("rho_gene", "squared", "absolute", "absolute_sd")},
         genes=Moments(*(values[back] for values in genes)),
-        left_out=draw_correlations(by_part.transpose(2, 0, 1), 1 - np.eye(len(by_part)))[:, back],
+        left_out=draw_correlations(by_part[:, :SUMS].transpose(2, 0, 1), 1 - np.eye(len(by_part)))[:, back],
         left_n=(by_part[:, 0].sum(axis=0) - by_part[:, 0])[:, back],
+        gene_absolute_sd=by_part[:, SUMS, back],
         sums={metric: np.concatenate([part.sums[metric] for part in parts]) for metric in parts[0].sums},
         **{name: np.sum([getattr(part, name) for part in parts], axis=0) for name in ("block_squared", "block_n")},
     )
@@ -311,6 +328,6 @@ def select(scores: Scores, rows: np.ndarray) -> Scores:
     """Return the same numbers of some rows; what is told of genes stays that of all."""
     return scores._replace(
         **{name: Moments(*(values[rows] for values in getattr(scores, name))) for name in ("samples", "deviations")},
-        **{name: getattr(scores, name)[rows] for name in ("rho_gene", "squared", "absolute")},
+        **{name: getattr(scores, name)[rows] for name in ("rho_gene", "squared", "absolute", "absolute_sd")},
         sums={metric: sums[rows] for metric, sums in scores.sums.items()},
     )

@@ -72,7 +72,7 @@ def write_predictions(path: Path, dataset: Path, hold_out: str) -> Path:
         file["folds"], file["seeds"] = np.arange(FOLDS), [1]
         file["status"] = [["trained"]] * FOLDS
         level = rng.gamma(2, 2, GENES).astype(np.float32)
-        file["training_mean"] = np.tile(level, (FOLDS, 1, 1))
+        file["training_mean"], file["training_sd"] = np.tile(level, (FOLDS, 1, 1)), np.ones((FOLDS, 1, GENES), np.float32)
         shape = (FOLDS, SAMPLES, GENES)
         observed = combine.create_matrices(file, "observed", shape[1:], "f4")
         role = combine.create_matrices(file, "role", shape, "u1")

@@ -1,0 +1,89 @@
+"""Landmark genes → all other genes, both as z-scores within the sample's own series: how D-GEX (Chen et al. 2016) was scored.
+
+A series' own means and standard deviations take away what differs between platforms and laboratories, with the help of all its samples: so a
+single new sample cannot be predicted, and a prediction says how a gene differs from the series' mean, not how high it is. Training samples are
+put on the same scale, each series by itself. A series that training has samples of has their means and standard deviations, so that nothing is
+learned from what is held out. The network is that of dgex.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from exprcast.cli import InputError, log
+from exprcast.dataset import Dataset
+from exprcast.family import Allocate
+from exprcast.folds import Rows
+from exprcast.landmark_network import Model as Model
+from exprcast.landmark_network import NetworkSettings
+from exprcast.landmark_network import initialise as initialise
+from exprcast.landmarks import INPUTS as INPUTS
+from exprcast.landmarks import LEAST_SERIES, LINEAR, LOGARITHMIC, LandmarkExamples, Reader, blocks, listed, mean_of_nearest, nearest_landmarks, series_of
+from exprcast.landmarks import TARGET as TARGET
+
+EXAMPLES = "samples"
+UNITS = (*LINEAR, *LOGARITHMIC)
+METHODS = (
+    "A network with hidden layers of {hidden} units ({activation}) reads the landmark genes of a sample as z-scores within its series and predicts all "
+    "target genes at once, as z-scores within the series, too. Its settings: beside_ridge {beside_ridge} (it predicts what ridge regression leaves over), "
+    "components {components} (principal components of that; 0: each target by itself), dropout {dropout_input} of landmarks and {dropout} of units."
+)
+
+
+@dataclass
+class Config(NetworkSettings):
+    """Hyper-parameters; nothing is mapped by rank."""
+
+    quantile: str = "none"
+
+    def __post_init__(self) -> None:
+        """Raise InputError for what cannot be."""
+        super().__post_init__()
+        if self.quantile != "none":
+            raise InputError(f"quantile {self.quantile}: dgex_transductive maps nothing by rank, each series has its own scale; dgex does")
+
+
+PRESETS = {"default": {}, "quick": {"epochs": 4, "hidden": [32]}}
+
+
+def prepare(dataset: Dataset, rows: Rows, config: Config) -> dict:
+    """Learn nothing of values but keep which samples are in training; say which are of too small a series."""
+    number = series_of(dataset)[rows.samples]
+    alone = int((np.bincount(number)[number] < LEAST_SERIES).sum())
+    if alone:
+        log.warning(f"warning: {alone:,} training samples are of series with fewer than {LEAST_SERIES} of them: without z-scores they teach nothing")
+    return {
+        "learnt": torch.from_numpy(rows.samples),
+        "components": torch.tensor(min(config.components, max(len(rows.samples) - 1, 1))),
+    }
+
+
+def extract(dataset: Dataset, config: Config, state: dict, allocate: Allocate) -> None:
+    """Fill z-scores of landmarks, 0 where not known, and of targets, series by series; a gene with fewer than three values has none."""
+    number, learnt = series_of(dataset), state["learnt"].numpy()
+    for name, genes in zip(("landmarks", "targets"), listed(dataset), strict=True):
+        reader, filled = Reader(dataset, genes, config.quantile), allocate(name, (len(number), len(genes)), "f4")
+        for series in range(number.max() + 1):
+            members = np.flatnonzero(number == series)
+            known = np.intersect1d(members, learnt)
+            mean, sd, count = reader.learn_scale(known if len(known) else members)
+            mean[count < LEAST_SERIES] = np.nan
+            for part in blocks(members):
+                z = (reader.read(part) - mean) / sd
+                filled[part] = np.nan_to_num(z) if name == "landmarks" else z
+
+
+def examples(dataset: Dataset, config: Config, state: dict, extracted: dict[str, np.ndarray]) -> LandmarkExamples:
+    """Return all samples of a dataset."""
+    return LandmarkExamples(dataset, extracted, "zscore", np.ones(len(listed(dataset)[1])), int(state["components"]))
+
+
+def fit_rule(examples: LandmarkExamples, train: np.ndarray) -> dict[str, np.ndarray]:
+    """Find each target's landmarks."""
+    return nearest_landmarks(examples, train)
+
+
+def rule(examples: LandmarkExamples, fitted: dict[str, np.ndarray], index: np.ndarray) -> np.ndarray:
+    """Return (index, targets) what they tell."""
+    return mean_of_nearest(examples, fitted, index)
