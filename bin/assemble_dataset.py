@@ -302,7 +302,7 @@ def parse_args() -> argparse.ArgumentParser:
     parser.add_argument(
         "--group-by",
         type=lambda text: text.split(","),
-        default=list(GROUP_COLUMNS),
+        default=[column for column in GROUP_COLUMNS if column != "batch"],
         help="samples that share one of these stay together; random: every sample alone",
     )
     parser.add_argument(

@@ -11,6 +11,7 @@ from exprcast.tables import write_table
 
 WORDS = {
     "chrom": "a chromosome",
+    "accession": "a study (their groups are parts of it: group by its accession instead)",
     "twin": "near-duplicates",
     "peaks": "exactly the same peaks",
     "expression": "exactly the same expression",

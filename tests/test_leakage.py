@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
+import exprcast.leakage
 from exprcast.dataset import TEST, TRAIN, UNUSED, VALID, Dataset
 from exprcast.leakage import TWIN_R, Leak, is_twin, leak, leakage, nearest, nearest_samples, promised_leaks
 from exprcast.tables import read_matrix
@@ -156,7 +157,7 @@ def test_nearest_sample_is_what_correlation_says(tmp_path):
             both = ~np.isnan(deviations[[sample, other]]).any(axis=0)
             r[other] = np.corrcoef(deviations[sample, both], deviations[other, both])[0, 1]
         best = max(r, key=r.get)
-        assert row.nearest == f"S{best}" and row.similarity == pytest.approx(r[best], abs=1e-9)
+        assert row.nearest == f"S{best}" and row.similarity == pytest.approx(r[best], abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -260,3 +261,46 @@ def test_members_without_a_value_are_counted(tmp_path):
     """The tiny cohort names no biosample: nothing is shared, and nothing could be seen to be."""
     rows = {row.shared: row for row in leakage(Dataset(tiny_dataset(tmp_path / "d.h5")), [])}
     assert (rows["biosample"].folds, rows["biosample"].unknown, rows["donor"].unknown) == (0, 8, 0)
+
+
+def test_groups_that_are_parts_of_one_study_are_told_by_its_accession(tmp_path):
+    """GSE6956AA and GSE6956C are held out one by one; a number that only begins the same is another study."""
+    labels = ["GSE6956AA", "GSE6956C", "GSE69560", "GSE3585", "", "x:E-MTAB-62_a", "E-MTAB-62_b", "GSE6956"]
+    (row,) = [one for one in leakage(of_samples(tmp_path, put("samples/batch", labels)), []) if one.shared == "accession"]
+    assert (row.folds, row.members, row.names, row.promised) == (1, 1, "GSE6956", 0)
+    dataset = of_samples(tmp_path, put("samples/batch", labels), row=[TRAIN, UNUSED, TEST, TEST, TEST, TEST, VALID, TRAIN])
+    (row,) = [one for one in leakage(dataset, []) if one.shared == "accession"]
+    assert (row.folds, row.members, row.names) == (1, 1, "E-MTAB-62")
+    assert all(one.shared != "accession" for one in leakage(of_samples(tmp_path, put("samples/batch", ["b"] * 8)), []))
+
+
+def test_a_shared_batch_is_told_only_where_it_was_promised_to_be_held_out(tmp_path):
+    batches = put("samples/batch", ["a"] * 8)
+    assert "batch" not in {row.shared for row in leakage(of_samples(tmp_path, batches), [])}
+    promised = of_samples(tmp_path, batches, lambda file: file["folds/sample_role"].attrs.update(promised="samples:batch"))
+    assert [(row.shared, row.names) for row in promised_leaks(leakage(promised, []))] == [("batch", "a")]
+
+
+def test_sets_in_other_units_are_compared_as_deviations_from_their_own_means(tmp_path):
+    """S1 is S0's twin; S4 is like S5 and S6 only as all arrays are, which is no twin."""
+
+    def other_platform(file):
+        values, rng = file["expression/gene"][:], np.random.default_rng(3)
+        log = rng.normal(8, 1, (8, 12))
+        log[4:] += 40 * rng.random(12)  # what the platform does to each gene
+        log[1] = log[0] + rng.normal(0, 0.01, 12)
+        values[:4], values[4:] = 2 ** log[:4] - 1, log[4:]
+        file["expression/gene"][...] = values
+
+    sets, units = put("samples/set", [""] * 4 + ["arrays"] * 4), put("samples/unit", ["tpm"] * 4 + ["log2_intensity"] * 4)
+    dataset = of_samples(tmp_path, other_platform, sets, units, row=[TEST, TRAIN, TRAIN, TRAIN, TEST, TRAIN, VALID, UNUSED])
+    near = {row.id: row for row in nearest_samples(dataset)}
+    assert near["S0"].nearest == "S1" and near["S0"].twin and near["S4"].similarity < 0.95
+
+
+def test_many_samples_are_compared_by_every_nth_gene(tmp_path, monkeypatch):
+    dataset = of_samples(tmp_path, copy_sample("expression/gene", 0, 3))
+    monkeypatch.setattr(exprcast.leakage, "MOST_VALUES", 40)
+    monkeypatch.setattr(exprcast.leakage, "LEAST_GENES", 4)
+    assert exprcast.leakage.deviations(dataset).values.shape == (8, 4)
+    assert nearest_samples(dataset)[0].nearest == "S3"

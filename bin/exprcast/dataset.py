@@ -69,6 +69,8 @@ LAYOUT = (
     Entry("lists/target", ("genes",), "u1"),
     Entry("labels/value", ("labels", "genes"), "f4", "labels", ("unit",)),
     Entry("labels/name", ("labels",), "text"),
+    Entry("lists/landmark", ("genes",), "u1"),
+    Entry("lists/target", ("genes",), "u1"),
     Entry("folds/sample_role", ("folds", "samples"), "u1", None, ("hold_out", "scheme", "promised", "seed")),
     Entry("folds/gene_role", ("folds", "genes"), "u1"),
 )
@@ -214,10 +216,13 @@ def check_entry(array: h5py.Dataset, entry: Entry, sizes: dict[str, int], path: 
 
 
 def check_values(file: h5py.File, path: Path) -> None:
-    """Check what a shape cannot say: known units and hold-outs, roles 0 to 3, genes of TSSs and of pairs that exist, bins inside the genome."""
+    """Check what a shape cannot say: known units and hold-outs, roles 0 to 3, lists of some of the genes, genes of TSSs and of pairs that exist, bins inside the genome."""
     rules: dict[str, Callable[[h5py.Dataset], bool]] = {
         "expression/gene": lambda array: array.attrs["unit"] in UNITS,
+        "samples/unit": lambda array: set(array.asstr()[:]) <= set(UNITS),
         "labels/value": lambda array: array.attrs["unit"] in UNITS,
+        "lists/landmark": lambda array: array.size > 0 and array[:].max() == 1,
+        "lists/target": lambda array: array.size > 0 and array[:].max() == 1,
         "promoters/halflife": lambda array: array.attrs["scale"] in SCALES,
         "folds/sample_role": lambda array: (
             array.attrs["hold_out"] in sample_splits(array) and len(array) > 0 and array[:].max(initial=0) <= UNUSED

@@ -16,7 +16,7 @@ from exprcast.dataset import MIXED, TEST, TRAIN, UNUSED, VALID, Dataset
 
 VALID_SHARE = 0.1
 MOST_FOLDS = 1000
-GROUP_COLUMNS = ("replicate_group", "donor", "biosample")
+GROUP_COLUMNS = ("replicate_group", "donor", "biosample", "batch")
 GENE_GROUPS = ("chromosome", "paralogs", "chromosome+paralogs", "random")
 
 

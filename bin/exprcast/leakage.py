@@ -4,22 +4,29 @@ A dataset says which of these its folds promise to keep apart. Twins are never p
 whose expression departs from the training mean in the same way, and a score that needs them says little of a new sample.
 """
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
+import h5py
 import numpy as np
 
 from exprcast.dataset import TEST, VALID, Dataset
 from exprcast.paralogs import ALIKE
+from exprcast.promoter_tables import RAW_UNITS
 
 TWIN_R, SURE_R = 0.75, 0.95  # the halves of one blood population (GMP), and HSC and MPP, lie between them; see is_twin()
+VARIES = 1e-10  # least variance of a sample that is no constant
 COMMON_GENES = 200  # that two samples need to be compared, or half of all genes
 MOST_NAMES = 10
-LOG_UNITS = ("log2_intensity", "log10_rpkm", "zscore")
+MOST_VALUES, LEAST_GENES = 100_000_000, 1_000  # expression in memory: of more samples × genes every n-th gene is compared, so many at least
 N = 4  # the code of an unknown base
-GROUPS = ("samples/replicate_group", "samples/donor", "samples/biosample")
-BLOCK = 512  # promoters that are in memory at once
+GROUPS = ("samples/replicate_group", "samples/donor", "samples/biosample", "samples/batch")
+ACCESSION = re.compile(
+    r"(?:^|[^A-Za-z0-9])(GSE\d+|[SED]RP\d+|PRJ[A-Z]{2}\d+|E-[A-Z]{4}-\d+)"
+)  # of a study: GEO, SRA, BioProject, ArrayExpress
+BLOCK, COLUMNS = 512, 2048  # promoters or samples that are in memory at once; training samples that they are compared with at once
 
 Shared = list[dict[int, str]]  # for each fold: {test member: the name of what it shares with training}
 
@@ -57,10 +64,13 @@ def leakage(dataset: Dataset, near: Sequence[Near]) -> list[Leak]:
     for axis, things in THINGS.items() if dataset.samples else [("genes", THINGS["genes"])]:
         held_out = dataset.hold_out in (axis, "both")
         for thing, key, find in things:
-            if dataset.has(key):
+            promised = f"{axis}:{thing}" in dataset.promised
+            if dataset.has(key) and (promised or thing != "batch"):  # batches are usually shared on purpose
                 shared = find(dataset, key, axis) if held_out else []
                 unknown = dataset.text(key).count("") if held_out and key in GROUPS else 0
-                rows.append(leak(axis, thing, held_out, f"{axis}:{thing}" in dataset.promised, shared, unknown))
+                rows.append(leak(axis, thing, held_out, promised, shared, unknown))
+        if axis == "samples" and any(accessions := study_accessions(dataset)):
+            rows.append(leak(axis, "accession", held_out, False, named_meetings(accessions, dataset, axis) if held_out else []))
         if axis == "samples" and dataset.has("expression/gene"):
             unknown = {row.id for row in near if row.axis == axis and np.isnan(row.similarity)}
             rows.append(leak(axis, "twin", held_out, False, twins(near, dataset, axis), len(unknown)))
@@ -83,8 +93,19 @@ def promised_leaks(rows: Sequence[Leak]) -> list[Leak]:
 
 def shared_values(dataset: Dataset, key: str, axis: str) -> Shared:
     """Find test members whose text stands in training, too."""
-    values = dataset.text(key)
+    return named_meetings(dataset.text(key), dataset, axis)
+
+
+def named_meetings(values: list[str], dataset: Dataset, axis: str) -> Shared:
+    """Find test members whose value one in training has, too, and name it."""
     return [{i: values[i] for i in fold} for fold in first_meetings(values, dataset, axis)]
+
+
+def study_accessions(dataset: Dataset) -> list[str]:
+    """Return the accession of a study in each sample's groups, "" without one: labels like GSE6956AA and GSE6956C are parts of one study."""
+    columns = [dataset.text(key) for key in GROUPS if dataset.has(key)]
+    matches = (next(filter(None, map(ACCESSION.search, labels)), None) for labels in zip(*columns, strict=True))
+    return [match[1] if match else "" for match in matches]
 
 
 def same_values(digests: list[str], dataset: Dataset, axis: str) -> Shared:
@@ -116,9 +137,15 @@ def same_peaks(dataset: Dataset, key: str, axis: str) -> Shared:
 
 def same_expression(dataset: Dataset, key: str, axis: str) -> Shared:
     """Find test members with exactly the values of a training member: samples over genes, or genes over samples."""
-    values = dataset.array(key) + 0.0  # there is no -0
-    rows = values if axis == "samples" else values.T
-    return same_values([digest(row) if telling(row) else "" for row in rows], dataset, axis)
+    array = dataset.file[key]
+    rows = sample_rows(array) if axis == "samples" else array[:].T
+    return same_values([digest(row + 0.0) if telling(row) else "" for row in rows], dataset, axis)  # + 0.0: there is no -0
+
+
+def sample_rows(array: h5py.Dataset) -> Iterator[np.ndarray]:
+    """Yield each sample's row, a block of them in memory at a time."""
+    for start in range(0, len(array), BLOCK):
+        yield from array[start : start + BLOCK]
 
 
 def telling(values: np.ndarray) -> bool:
@@ -168,24 +195,27 @@ def nearest(dataset: Dataset) -> list[Near]:
 
 
 def nearest_samples(dataset: Dataset) -> list[Near]:
-    """Return each test sample's training sample with the highest r across genes, each gene's mean over all samples taken away."""
-    values = dataset.array("expression/gene").astype(np.float64)
-    r = correlate_samples(values if dataset.unit("expression/gene") in LOG_UNITS else np.log2(values + 1))
+    """Return each test sample's training sample with the highest r across genes, each gene's mean over all samples of the set taken away."""
+    expression = deviations(dataset)
     rows = []
     for fold, roles in enumerate(dataset.sample_role):
-        others = np.flatnonzero(roles <= VALID)
-        for sample in np.flatnonzero(roles == TEST):
-            known = others[~np.isnan(r[sample, others])]
-            order = known[np.argsort(-r[sample, known], kind="stable")[:2]]
-            if not len(order):
-                rows.append(Near("samples", fold, dataset.samples[sample], "", np.nan, 0))
-            else:
-                rows.append(
-                    Near(
-                        "samples", fold, dataset.samples[sample], dataset.samples[order[0]], r[sample, order[0]], is_twin(r[sample, order])
-                    )
-                )
+        tested, training = np.flatnonzero(roles == TEST), np.flatnonzero(roles <= VALID)
+        for start in range(0, len(tested), BLOCK):
+            samples = tested[start : start + BLOCK]
+            parts = [training[first : first + COLUMNS] for first in range(0, len(training), COLUMNS)]
+            r = np.concatenate([correlate_samples(expression.of(samples), expression.of(part)) for part in parts], axis=1)
+            rows += [nearest_one(dataset, fold, sample, training, row) for sample, row in zip(samples.tolist(), r, strict=True)]
     return rows
+
+
+def nearest_one(dataset: Dataset, fold: int, sample: int, training: np.ndarray, r: np.ndarray) -> Near:
+    """Return the row of one test sample, whose r with each training sample is given (NaN = cannot be told)."""
+    if np.isnan(r).all():
+        return Near("samples", fold, dataset.samples[sample], "", np.nan, 0)
+    best = int(np.nanargmax(r))
+    others = np.delete(r, best)
+    highest = r[[best]] if np.isnan(others).all() else np.array([r[best], np.nanmax(others)])
+    return Near("samples", fold, dataset.samples[sample], dataset.samples[training[best]], r[best], is_twin(highest))
 
 
 def is_twin(r: np.ndarray) -> int:
@@ -194,19 +224,52 @@ def is_twin(r: np.ndarray) -> int:
     return int(r[0] >= SURE_R or (r[0] >= TWIN_R and alone))
 
 
-def correlate_samples(values: np.ndarray) -> np.ndarray:
-    """Return (samples, samples) Pearson's r across the genes that both have, each gene's mean taken away; NaN for too few genes or a constant."""
+class Deviations(NamedTuple):
+    """Expression (samples, genes) as logarithms without each gene's mean, 0 where it is not measured, and where it is."""
+
+    values: np.ndarray  # float32
+    measured: np.ndarray  # bool
+
+    def of(self, samples: np.ndarray) -> "Deviations":
+        """Return some of the samples, in float64."""
+        return Deviations(self.values[samples].astype(np.float64), self.measured[samples])
+
+
+def deviations(dataset: Dataset) -> Deviations:
+    """Return the expression of all samples, each gene's mean over the samples of a set taken away: sets may be in other units."""
+    array = dataset.file["expression/gene"]
+    step = max(min(array.size // MOST_VALUES + 1, array.shape[1] // LEAST_GENES), 1)
+    units = dataset.text("samples/unit") if dataset.has("samples/unit") else [dataset.unit("expression/gene")] * len(array)
+    values = np.empty((len(array), len(range(0, array.shape[1], step))), np.float32)
+    for i, row in enumerate(sample_rows(array)):
+        values[i] = row[::step]
+    raw = np.isin(units, RAW_UNITS)[:, None]
+    np.log2(np.add(values, 1, out=values, where=raw), out=values, where=raw)
     measured = ~np.isnan(values)
-    seen = np.maximum(measured.sum(axis=0), 1)
-    z = np.where(measured, values - np.where(measured, values, 0).sum(axis=0) / seen, 0)
-    mask = measured.astype(np.float64)
-    n, total, squares = mask @ mask.T, z @ mask.T, z**2 @ mask.T
+    values[~measured] = 0
+    sets = np.array(dataset.text("samples/set") if dataset.has("samples/set") else [""] * len(array))
+    for name in np.unique(sets):
+        member = (sets == name)[:, None]
+        seen = np.maximum(measured.sum(axis=0, where=member), 1)
+        mean = values.sum(axis=0, dtype=np.float64, where=member) / seen
+        np.subtract(values, mean, out=values, where=member & measured, casting="same_kind")
+    return Deviations(values, measured)
+
+
+def correlate_samples(some: Deviations, others: Deviations) -> np.ndarray:
+    """Return (some, others) Pearson's r across the genes that both have; NaN for too few genes or a constant."""
+    x, y, genes = some.values, others.values, some.values.shape[1]
+    if some.measured.all() and others.measured.all():
+        n, sums = np.float64(genes), (x.sum(axis=1)[:, None], y.sum(axis=1))
+        squares = (x**2).sum(axis=1)[:, None], (y**2).sum(axis=1)
+    else:
+        in_x, in_y = some.measured.astype(np.float64), others.measured.astype(np.float64)
+        n, sums, squares = in_x @ in_y.T, (x @ in_y.T, in_x @ y.T), (x**2 @ in_y.T, in_x @ (y**2).T)
     with np.errstate(invalid="ignore", divide="ignore"):
-        spread = squares - total**2 / n
-        covariance = z @ z.T - total * total.T / n
-        r = covariance / np.sqrt(spread * spread.T)
-    enough = (n >= min(COMMON_GENES, values.shape[1] / 2)) & (n >= 3)
-    varies = (spread > 1e-10 * n) & (spread.T > 1e-10 * n)
+        spreads = [square - total**2 / n for square, total in zip(squares, sums, strict=True)]
+        r = (x @ y.T - sums[0] * sums[1] / n) / np.sqrt(spreads[0] * spreads[1])
+    enough = (n >= min(COMMON_GENES, genes / 2)) & (n >= 3)
+    varies = (spreads[0] > VARIES * n) & (spreads[1] > VARIES * n)
     return np.where(enough & varies, r, np.nan)
 
 
@@ -234,6 +297,7 @@ THINGS: dict[str, list[tuple[str, str, Finder]]] = {
         ("replicate_group", "samples/replicate_group", shared_values),
         ("donor", "samples/donor", shared_values),
         ("biosample", "samples/biosample", shared_values),
+        ("batch", "samples/batch", shared_values),
         ("peaks", "accessibility/bin", same_peaks),
         ("expression", "expression/gene", same_expression),
     ],

@@ -36,6 +36,8 @@ SHARED = {
     "replicate_group": "the same replicate group",
     "donor": "the same donor",
     "biosample": "the same biosample",
+    "batch": "the same batch",
+    "accession": "groups of the same study (by its accession)",
     "peaks": "identical peaks",
     "expression": "identical expression",
     "twin": "a near-duplicate",
