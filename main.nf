@@ -6,6 +6,7 @@ include { SAMPLES } from './modules/samples'
 include { REFERENCE } from './modules/reference'
 include { EXPRESSION } from './modules/expression'
 include { ACCESSIBILITY } from './modules/accessibility'
+include { MATRICES } from './modules/matrices'
 include { DATASET } from './modules/dataset'
 include { MODELS } from './modules/models'
 include { EVALUATION } from './modules/evaluation'
@@ -25,7 +26,8 @@ workflow {
     accessibility = ACCESSIBILITY(samples.peaks, reference.chrom_sizes, options.tables)
     features = expression.matrices.mix(accessibility.bins, reference.features)
     modelled = reference.tables.filter { _files -> options.models.families } // --families none stops here
-    dataset = DATASET(options.bundles ? null : options.inputs.dataset, samples.table, modelled, features, options.folds, reference.split, options.tables, seed)
+    matrices = MATRICES(options.matrices, options.folds, options.tables.min_detected, seed)
+    dataset = DATASET(options.bundles ? null : options.inputs.dataset, matrices.h5, samples.table, modelled, features, options.folds, reference.split, options.tables, seed)
     models = MODELS(dataset.h5, dataset.folds, options.models + [of_bases: options.computed.of_bases], seed)
     shown = [histories: models.histories, attributions: models.attributions, peak_stats: accessibility.stats, read_stats: expression.read_stats, expression_stats: expression.stats, cohort: samples.table]
     parameters = WRITE_PARAMETERS(channel.of(options.shown + [pipeline: [exprcast: workflow.manifest.version, nextflow: workflow.nextflow.version.toString()]]))
@@ -40,7 +42,7 @@ workflow {
     }
 
     publish:
-    dataset = dataset.assembled.mix(application.dataset)
+    dataset = dataset.assembled.mix(matrices.h5, application.dataset)
     models = bundles.files
     checkpoints = models.files
     predictions = evaluation.matrices.mix(evaluation.cells, application.predictions, sequence.predictions)
@@ -50,6 +52,7 @@ workflow {
     reference = reference.files
     kallisto = expression.kallisto
     truth = samples.truth.flatten()
+    matrix_tables = matrices.tables
     tables = samples.table.mix(expression.files, dataset.lost_ids, evaluation.tables, application.tables)
     histories = models.histories
     peak_stats = accessibility.stats
@@ -91,6 +94,9 @@ output {
     }
     tables {
         path 'tables'
+    }
+    matrix_tables {
+        path 'tables/matrices'
     }
     histories {
         path 'tables/histories'

@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from exprcast.assembly import SAMPLE_COLUMNS, no_samples, read_gene_matrix, read_samples, write_bins
+from exprcast.assembly import SAMPLE_COLUMNS, no_samples, read_gene_matrix, read_samples, refuse_undetected, write_bins
 from exprcast.cli import InputError, log, run, write_task
 from exprcast.dataset import ENTRIES, HOLD_OUT, create_dataset, write_array
 from exprcast.fold_table import read_fold_table, table_folds
@@ -206,13 +206,7 @@ def write_expression(file: h5py.File, key: str, matrix: Matrix, samples: list[st
     if ignored:
         log.info(f"expression: {ignored} columns belong to no sample of the sheet and are left out")
     detected = np.array([(matrix.values[:, matrix.columns.index(sample)] > 0).sum() for sample in samples])
-    few = np.flatnonzero(detected < options.min_detected * np.median(detected))
-    if len(few) or (options.min_detected > 0 and not detected.all()):
-        sample = int(few[0]) if len(few) else int(np.argmin(detected))
-        raise InputError(
-            f"sample {samples[sample]}: {detected[sample]:,} genes detected, the cohort's median is {np.median(detected):,.0f}; "
-            f"leave it out of the samplesheet or lower --min_detected ({options.min_detected})"
-        )
+    refuse_undetected(detected, samples, options.min_detected)
     row, column = ({name: i for i, name in enumerate(names)} for names in (matrix.rows, matrix.columns))
     values = matrix.values[np.ix_([row[gene] for gene in genes], [column[sample] for sample in samples])].T
     admitted = {name: matrix.attributes[name] for name in ("misaligned",) if name in matrix.attributes}

@@ -59,7 +59,7 @@ def refuse_missing(left_out: list[LeftOut], rule: str) -> None:
     missing = [gene.symbol for gene in left_out if gene.list == LANDMARKS]
     if missing and rule == "refuse":
         raise InputError(
-            f"{len(missing):,} landmarks are not in the data: {name_some(missing)}; --missing-landmarks report goes on without them"
+            f"{len(missing):,} landmarks are not in the data: {name_some(missing)}; --missing_landmarks report goes on without them"
         )
 
 
@@ -69,7 +69,7 @@ def sample_rows(matrix: SampleMatrix, groups: dict[str, str], sample_table: Path
     lacking = [column for column in groups.values() if column not in facts]
     if lacking:
         where = f"{matrix.name}{' and ' + sample_table.name if sample_table else ''}"
-        raise InputError(f"--groups: no column {', '.join(lacking)} in {where}; there is {name_some(sorted(facts)) or 'none'}")
+        raise InputError(f"--matrix_groups: no column {', '.join(lacking)} in {where}; there is {name_some(sorted(facts)) or 'none'}")
     empty = [""] * len(matrix.samples)
     columns = [facts[groups[name]] if name in groups else empty for name in SAMPLE_COLUMNS[1:]]
     for name, values in zip(SAMPLE_COLUMNS[1:], columns, strict=True):

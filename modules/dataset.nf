@@ -83,6 +83,7 @@ process CHECK_FOLDS {
 workflow DATASET {
     take:
     given     // a dataset made before, or null
+    joined    // a dataset made of matrices, or nothing
     samples   // the sample table, or nothing
     reference // [genes.tsv, tss.tsv, chrom.sizes]
     tables    // [accessibility/bin, K562_1.bins.npz]: a key of the dataset and its file
@@ -104,7 +105,7 @@ workflow DATASET {
         [checks.min_detected, checks.assembly],
         codeFingerprint(['assemble_dataset.py']),
     )
-    h5 = made.h5.mix(channel.fromList(given ? [given] : [])).first() // the one, for many tasks
+    h5 = made.h5.mix(joined, channel.fromList(given ? [given] : [])).first() // the one, for many tasks
     checked = CHECK_FOLDS(h5, codeFingerprint(['check_folds.py']))
     folds = checked.folds.splitText().map { line -> line.trim().toInteger() } // 0, 1, 2 …
     leakage = checked.leakage

@@ -1,6 +1,7 @@
 // What the user gave, checked before any task starts: parameters against nextflow_schema.json, and the samplesheet.
 
 include { chooseBundles ; onlyApplied ; readBundles ; sequenceNetworks ; sequenceWays ; wrongApplication ; wrongSequences } from './applying'
+include { ofMatrix ; readExternal ; wrongMatrix } from './measuring'
 include { asFile ; onCommandLine ; readSamplesheet ; stopOn ; suggestion ; wrongPath } from './samplesheet'
 
 // Write the parameters of the run for the report.
@@ -20,7 +21,7 @@ def checkParameters(params) {
     def groups = readSchema()
     def rules = groups.values().collectEntries { group -> group.properties }
     def given = rules.collectEntries { name, rule -> [name, typed(params[name], rule.type)] }
-    def values = given.apply ? onlyApplied(given, rules) : given
+    def values = given.apply ? onlyApplied(given, rules) : (given.matrix ? ofMatrix(given, rules) : given)
     if (values.version == true) {
         println("${workflow.manifest.name} ${workflow.manifest.version}, Nextflow ${workflow.nextflow.version}")
         System.exit(0)
@@ -31,14 +32,15 @@ def checkParameters(params) {
     }
     def wrong = (rules - [help: rules.help]).collectEntries { name, rule -> [name, wrongValue(name, values[name], rule)] }
     def sheet = values.samples && !wrong.samples ? readSamplesheet(asFile(values.samples)) : [samples: [], problems: [], ignored: []]
+    def external = values.external && !wrong.external ? readExternal(asFile(values.external)) : [rows: [], problems: []]
     def applied = values.apply && !wrong.apply ? readBundles(asFile(values.apply)) : [bundles: [], problems: []]
     def ofSequence = sequenceWays(values) || values.weights
     def asked = withoutEffect(values, rules) + wrongFolds(values) + (wrong.samples ? [] : wrongSources(values, sheet)) + (wrong.families ? [] : unknownFamilies(values.families))
     def ways = ofSequence ? wrongSequences(given, rules, applied.bundles) : (values.apply ? wrongApplication(given, rules, sheet, applied.bundles) : asked)
-    stopOn(unknownNames(params.keySet(), rules) + wrong.values().flatten() + applied.problems + ways + sheet.problems)
+    stopOn(unknownNames(params.keySet(), rules) + wrong.values().flatten() + applied.problems + ways + sheet.problems + external.problems)
     notes(values, sheet).each { line -> log.warn(line) }
     def bundles = ofSequence ? [] : chooseBundles(values, applied.bundles)
-    def opened = rules.collectEntries { name, rule -> [name, openFiles(values[name], rule.format)] } + [samples: sheet.samples, families: values.apply || ofSequence || values.families == 'none' ? [] : splitFamilies(values.families)]
+    def opened = rules.collectEntries { name, rule -> [name, openFiles(values[name], rule.format)] } + [samples: sheet.samples, external: external.rows, families: values.apply || ofSequence || values.families == 'none' ? [] : splitFamilies(values.families)]
     def settled = opened + (bundles ? [bin_bp: bundles[0].bin_bp, assembly: bundles[0].assembly] : [:])
     def shown = (bundles ? values + [families: bundles*.family.join(',')] + bundles[0].subMap(['bin_bp', 'assembly']) : values).findAll { name, value -> value != null && !(name in ['outdir', 'help', 'version']) }
     groups.collectEntries { key, group -> [key, settled.subMap(group.properties.keySet())] } + [shown: shown, bundles: bundles, networks: sequenceNetworks(values, applied.bundles), computed: [halflife: familiesThatRead(values.families, 'promoters/halflife') as boolean, of_bases: familiesThatRead(values.families, 'promoters/sequence')]]
@@ -118,18 +120,24 @@ def wrongFolds(values) {
     ].findAll()
 }
 
-// Return what is wrong with the way in: exactly one of files, ready promoters, dataset and simulation, and with files all that they need.
+// Return what is wrong with the way in: exactly one of files, ready promoters, a matrix, a dataset and a simulation, and with files all that they need.
 def wrongSources(values, sheet) {
     def files = ['samples', 'gtf', 'gene_table', 'cage', 'fasta', 'chrom_sizes', 'transcript_fasta', 'expression']
-    def given = (files + ['promoters', 'dataset']).findAll { name -> values[name] } + (values.simulate == true ? ['simulate'] : [])
+    def given = (files + ['promoters', 'matrix', 'dataset']).findAll { name -> values[name] } + (values.simulate == true ? ['simulate'] : [])
     def ways = given.collect { name -> name in files ? 'files' : name }.unique()
     if (!given) {
-        return ['nothing to work on: give --samples with --gtf and --fasta (and --transcript_fasta for reads, or --expression); or --promoters with --labels; or --dataset; or --simulate']
+        return ['nothing to work on: give --samples with --gtf and --fasta (and --transcript_fasta for reads, or --expression); or --promoters with --labels; or --matrix with --landmarks and --targets; or --dataset; or --simulate']
     }
     if (ways.size() > 1) {
-        return ["--${given.join(', --')}: give only one of files, --promoters, --dataset and --simulate"]
+        return ["--${given.join(', --')}: give only one of files, --promoters, --matrix, --dataset and --simulate"]
     }
-    (ways == ['files'] && !sheet.problems ? wrongFiles(values, sheet.samples) : []) + (ways[0] in ['files', 'promoters'] && !values.samples ? wrongGenesAlone(values) : [])
+    def measuring = knownFamilies().keySet().findAll { family -> familiesThatRead(family, 'lists/landmark') }
+    def chosen = splitFamilies(values.families ?: '').collect { family, _preset -> family }
+    if (ways == ['matrix']) {
+        return wrongMatrix(values, values.families == 'none' ? [] : chosen - measuring, measuring)
+    }
+    def blind = ways == ['dataset'] ? [] : chosen.findAll { family -> family in measuring }
+    (blind ? ["--families ${blind.join(',')}: reads landmark genes; give --matrix with --landmarks and --targets"] : []) + (ways == ['files'] && !sheet.problems ? wrongFiles(values, sheet.samples) : []) + (ways[0] in ['files', 'promoters'] && !values.samples ? wrongGenesAlone(values) : [])
 }
 
 // Return what is wrong where there are genes and no samples.

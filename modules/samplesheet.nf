@@ -4,26 +4,33 @@
 // Return {samples, problems, ignored} of a samplesheet: CSV, TSV or semicolons, with or without byte order mark, Windows line ends and
 // quotes; ignored are the columns that mean nothing here. A sample is a map of its columns, sorted by sample: texts, paths or null for peaks and signal, lists of paths for reads_1 and reads_2.
 def readSamplesheet(path) {
+    def sheet = readCells(path, 'samples', 'sample')
+    def problems = (sheet.header ? wrongHeader(path.name, sheet.header) : []) + sheet.problems
+    if (problems) {
+        return [samples: [], problems: problems, ignored: []]
+    }
+    def rows = sheet.rows.collect { number, cells -> [line: number] + sheetRow(cells, path.parent) }
+    def wrong = rows.collectMany { row -> wrongRow(path.name, row, sheet.header) } + someSignals(path.name, rows) + wrongLanes(path.name, rows) + repeatedReads(path.name, rows)
+    [samples: wrong ? [] : joinLanes(rows), problems: wrong, ignored: sheet.header - sheetColumns()]
+}
+
+// Return {header, rows: [[line number, {column: text}], …], problems} of a sheet: CSV, TSV or semicolons, as people save them.
+def readCells(path, things, thing) {
     def unreadable = wrongText(path)
     if (unreadable) {
-        return [samples: [], problems: ["${path.name}: ${unreadable}"], ignored: []]
+        return [header: [], rows: [], problems: ["${path.name}: ${unreadable}"]]
     }
     def lines = path.getText('UTF-8').replaceFirst('^\uFEFF', '').readLines().withIndex(1).findAll { line, _number -> line.trim() }
     if (lines.size() < 2) {
-        return [samples: [], problems: ["${path.name}: no samples; a header and one line a sample are needed"], ignored: []]
+        return [header: [], rows: [], problems: ["${path.name}: no ${things}; a header and one line a ${thing} are needed"]]
     }
     def separator = ['\t', ';', ','].max { mark -> lines[0][0].count(mark) }
     def header = splitLine(lines[0][0], separator).collect { name -> name.toLowerCase().replaceAll('[ -]', '_') }
     def cells = lines.tail().collect { line, number -> [number, splitLine(line, separator)] }
-    def problems = wrongHeader(path.name, header) + cells.findAll { _number, row -> row.size() != header.size() }
+    def problems = cells.findAll { _number, row -> row.size() != header.size() }
         .collect { number, row -> "${path.name} line ${number}: ${row.size()} cells where the header has ${header.size()}" } +
         cells.findAll { _number, row -> row.any { cell -> cell =~ /\p{Cntrl}/ } }.collect { number, _row -> "${path.name} line ${number}: control characters in a cell" }
-    if (problems) {
-        return [samples: [], problems: problems, ignored: []]
-    }
-    def rows = cells.collect { number, row -> [line: number] + sheetRow([header, row].transpose().collectEntries(), path.parent) }
-    def wrong = rows.collectMany { row -> wrongRow(path.name, row, header) } + someSignals(path.name, rows) + wrongLanes(path.name, rows) + repeatedReads(path.name, rows)
-    [samples: wrong ? [] : joinLanes(rows), problems: wrong, ignored: header - sheetColumns()]
+    [header: header, rows: problems ? [] : cells.collect { number, row -> [number, [header, row].transpose().collectEntries()] }, problems: problems]
 }
 
 // Return why a file is no text that can be read, or null.

@@ -156,7 +156,7 @@ def test_which_axis_holds_features_is_told_by_ids_by_looks_or_by_the_user(tmp_pa
     text = table(["a", "b"], ["c", "d"], np.eye(2))
     path = write_text(tmp_path / "m.tsv", text)
     with pytest.raises(
-        InputError, match=r"m.tsv: features may be rows or columns: 0 of 2 rows \(a, b\) and 0 of 2 columns \(c, d\) .*--features rows"
+        InputError, match=r"m.tsv: features may be rows or columns: 0 of 2 rows \(a, b\) and 0 of 2 columns \(c, d\) .*--matrix_features rows"
     ):
         open_matrix(path, tmp_path)
     with pytest.raises(InputError, match="1 of 2 rows .* and 1 of 2 columns"):
@@ -352,12 +352,12 @@ def test_counts_become_cpm_of_all_features():
 @pytest.mark.parametrize(
     "unit, values, message",
     [
-        ("counts", [[1, -1]], "m: sample S1, feature G2: -1 cannot be a value of --unit counts"),
+        ("counts", [[1, -1]], "m: sample S1, feature G2: -1 cannot be a value in counts"),
         ("counts", [[1, 0.5]], "m: sample S1, feature G2: 0.5 is no whole number"),
         ("counts", [[0, 0]], "m: sample S1 has no count at all"),
-        ("tpm", [[0, -1]], "-1 cannot be a value of --unit tpm"),
-        ("cpm", [[0, 2e6]], "2e.06 cannot be a value of --unit cpm"),
-        ("log2_intensity", [[0, 5000]], "5000 cannot be a value of --unit log2_intensity"),
+        ("tpm", [[0, -1]], "-1 cannot be a value in tpm"),
+        ("cpm", [[0, 2e6]], "2e.06 cannot be a value in cpm"),
+        ("log2_intensity", [[0, 5000]], "5000 cannot be a value in log2_intensity"),
     ],
 )
 def test_values_that_are_not_of_their_unit_are_refused(unit, values, message):

@@ -13,11 +13,11 @@ SAMPLE_COLUMNS = ("id", "donor", "biosample", "replicate_group", "batch")
 NOT_KNOWN = {"na", "n/a", "nan", "none", "null", "unknown", "."}  # what people write into an empty cell: it groups nothing
 
 
-def read_samples(path: Path) -> dict[str, list[str]]:
-    """Return the columns of the sample table, sorted by id."""
+def read_samples(path: Path, any_id: bool = False) -> dict[str, list[str]]:
+    """Return the columns of the sample table, sorted by id; `any_id` takes ids that no file is named by."""
     rows = sorted((row for _, row in read_table(path, SAMPLE_COLUMNS)), key=lambda row: row["id"])
     refuse_duplicates((row["id"] for row in rows), f"{path.name}: sample")
-    for row in rows:
+    for row in rows if not any_id else []:
         check_file_id(row["id"], f"{path.name}: sample")
     return {
         column: ["" if column != "id" and row[column].lower() in NOT_KNOWN else row[column] for row in rows] for column in SAMPLE_COLUMNS
@@ -37,6 +37,17 @@ def read_gene_matrix(paths: list[Path]) -> Matrix:
     rows = [strip_version(row) for row in matrix.rows]
     refuse_duplicates(rows, f"{paths[0].name}: gene")
     return matrix._replace(rows=rows)
+
+
+def refuse_undetected(detected: np.ndarray, samples: list[str], min_detected: float) -> None:
+    """Raise InputError for a sample in which too few genes have a value above 0; detected (samples,) counts them."""
+    few = np.flatnonzero(detected < min_detected * np.median(detected))
+    if len(few) or (min_detected > 0 and not detected.all()):
+        sample = int(few[0]) if len(few) else int(np.argmin(detected))
+        raise InputError(
+            f"sample {samples[sample]}: {detected[sample]:,} genes detected, the cohort's median is {np.median(detected):,.0f}; "
+            f"leave it out or lower --min_detected ({min_detected})"
+        )
 
 
 def write_bins(file: h5py.File, paths: list[Path], samples: list[str]) -> None:

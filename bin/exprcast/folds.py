@@ -132,6 +132,24 @@ def make_folds(
     return roles
 
 
+def add_external_fold(roles: np.ndarray, groups: list[str], external: np.ndarray, seed: int) -> np.ndarray:
+    """Return (folds + 1, samples) roles: those of the main samples (folds, main samples), and a fold that external samples test or choose in.
+
+    `external` (samples,) holds TRAIN for a main sample, TEST or VALID for an external one; `groups` one name a main sample. All main
+    samples train in the last fold; where no external sample validates, groups with a tenth of them do. In the others external samples
+    are unused.
+    """
+    main, last = external == TRAIN, external.copy()
+    if not (last == VALID).any():
+        rng = np.random.default_rng(np.random.SeedSequence(seed).spawn(3)[2])  # the first two are make_folds'
+        sizes = Counter(groups)
+        validating = validation_groups(list(rng.permutation(sorted(sizes))), sizes, len(groups))
+        last[np.flatnonzero(main)[np.isin(groups, validating)]] = VALID
+    spread = np.full((len(roles), len(external)), UNUSED, dtype=np.uint8)
+    spread[:, main] = roles
+    return np.concatenate([spread, last[None]])
+
+
 def drop_paralogs(gene_role: np.ndarray, paralogs: list[str]) -> np.ndarray:
     """Return (folds, genes) roles in which a test gene with a paralog in training or validation is unused."""
     names, group = np.unique(paralogs, return_inverse=True)

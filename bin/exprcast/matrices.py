@@ -142,7 +142,7 @@ def features_axis(stored: Stored, name: str, is_feature: Callable[[str], bool]) 
     if rows and columns or (not rows and not columns):
         if not stored.features:
             raise InputError(
-                f"{name}: features may be rows or columns: {found} have ids of features that are looked for; say --features rows or columns"
+                f"{name}: features may be rows or columns: {found} have ids of features that are looked for; say --matrix_features rows or columns"
             )
         return stored.features
     axis = "rows" if rows else "columns"
@@ -176,7 +176,7 @@ def in_unit(matrix: SampleMatrix, unit: str) -> SampleMatrix:
         for block in matrix.read():
             wrong = (block < rule.low) | (block > rule.high)
             if wrong.any():
-                refuse_value(matrix, block, wrong, first, f"cannot be a value of --unit {unit}; name the unit that the file has")
+                refuse_value(matrix, block, wrong, first, f"cannot be a value in {unit}; name the unit that the file has")
             yield to_cpm(block, matrix, first) if unit == "counts" else block
             first += len(block)
 
@@ -187,7 +187,7 @@ def to_cpm(block: np.ndarray, matrix: SampleMatrix, first: int) -> np.ndarray:
     """Return (samples, features) counts per million of all counts of a sample; what is no whole number is no count."""
     broken = (block != np.floor(block)) & ~np.isnan(block)
     if broken.any():
-        refuse_value(matrix, block, broken, first, "is no whole number, so no count; is --unit tpm, cpm or rpkm right?")
+        refuse_value(matrix, block, broken, first, "is no whole number, so no count; is it tpm, cpm or rpkm?")
     totals = np.nansum(block, axis=1, dtype=np.float64)
     if not totals.all():
         raise InputError(f"{matrix.name}: sample {matrix.samples[first + int(np.argmin(totals))]} has no count at all; leave it out")

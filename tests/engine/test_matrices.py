@@ -1,0 +1,99 @@
+"""From matrices of expression to a dataset: the one that is trained on and external sets, by one command; and what is refused."""
+
+import re
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from test_bad_input import expect_refused
+
+from exprcast.dataset import TEST, TRAIN, UNUSED, VALID, Dataset
+from exprcast.tables import read_table
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+from matrix_files import GENES, LANDMARKS, TARGETS, write_matrices  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_matrices(tmp_path_factory.mktemp("matrices"))
+
+
+def words(folder, **more):
+    """Return the command line of a run of these files; None leaves a parameter out."""
+    given = {"matrix": folder / "arrays.gctx", "matrix_unit": "log2_intensity", "matrix_groups": "batch=series", "families": "none"}
+    given |= {name: folder / f"{name}.tsv" for name in ("landmarks", "targets")} | more
+    return [word for name, value in given.items() if value is not None for word in (f"--{name}", value)]
+
+
+def test_matrices_become_a_dataset_with_a_fold_of_external_sets(pipeline, folder, tmp_path):
+    run = pipeline(tmp_path, *words(folder, external=folder / "external.csv", folds=0, duplicates="0.001:report"))
+    assert run.status == 0, run.text
+    dataset = Dataset(run.results / "dataset.h5")
+    sets, units = dataset.text("samples/set"), dataset.text("samples/unit")
+    assert dataset.genes == GENES and len(dataset.samples) == 36 and dataset.samples == sorted(dataset.samples)
+    assert set(zip(sets, units, strict=True)) == {("", "log2_intensity"), ("rnaseq", "cpm"), ("pcr", "log2_intensity")}
+    for key, genes in (("lists/landmark", LANDMARKS), ("lists/target", TARGETS)):
+        assert [gene for gene, listed in zip(GENES, dataset.array(key), strict=True) if listed] == genes
+    values, row = dataset.array("expression/gene"), dataset.samples.index("GSM5")
+    with h5py.File(folder / "arrays.gctx") as file:
+        probes = file["0/DATA/0/matrix"][5]
+    np.testing.assert_array_equal(values[row, :10], probes[:10])
+    assert values[row, 10] == np.float32((probes[10] + probes[31]) / 2), "the mean of two probe sets"
+    lacking = [gene for i, gene in enumerate(GENES) if np.isnan(values[dataset.samples.index("counts0"), i])]
+    assert lacking == [GENES[0], *GENES[12:14]]
+    main = np.array([not name for name in sets])
+    assert dataset.n_folds == 7 and (dataset.sample_role[:6][:, ~main] == UNUSED).all() and (dataset.sample_role[6][main] == TRAIN).all()
+    assert {name: set(dataset.sample_role[6][np.array(sets) == name].tolist()) for name in set(sets) - {""}} == {"rnaseq": {TEST}, "pcr": {VALID}}
+    assert {batch for batch, fold in zip(dataset.text("samples/batch"), (dataset.sample_role[:6] == TEST).sum(axis=0), strict=True) if fold} == {
+        "GSE1_a", "GSE1_b", "GSE2", "GSE3", "GSE4", "GSE5",
+    }  # fmt: skip
+    assert re.search(r"test and training samples share a study .* in 2 of 7 folds: GSE1$", run.text, re.MULTILINE) or "GSE1" in leak(run)
+    assert [row["set"] for _, row in read_table(run.results / "tables/matrices/sets.tsv", ())] == ["main", "pcr", "rnaseq"]
+    left_out = [row["reason"] for _, row in read_table(run.results / "tables/matrices/main/left_out.tsv", ())]
+    assert left_out == ["is a landmark"] and (run.results / "tables/matrices/main/duplicates.tsv").is_file()
+    assert "36 samples" in (run.results / "report.html").read_text()
+
+
+def leak(run):
+    """Return what the leakage table names as a study that test and training share."""
+    return {row["shared"]: row["names"] for _, row in read_table(run.results / "tables/leakage.tsv", ())}["accession"]
+
+
+def test_what_is_wrong_beside_a_matrix_is_said_before_any_task(pipeline, folder, tmp_path):
+    bad = folder / "bad.csv"
+    bad.write_text("name,matrix,unit,role\nmain,none.tsv,fpkm,train\n")
+    run = pipeline(
+        tmp_path,
+        *words(folder, matrix_unit=None, targets=None, hold_out="genes", group_by="donor", families="atac_cis", external=bad),
+    )
+    expect_refused(
+        run,
+        "--matrix_unit is needed: what the numbers of --matrix mean; .*",
+        "--landmarks, --targets: both lists are needed beside --matrix: .*",
+        "--hold_out genes: targets are predicted from landmarks of the same sample; .*",
+        "--families atac_cis: reads no landmarks; .*",
+        "--group_by donor: --matrix_groups names no donor; write --matrix_groups donor=COLUMN",
+        "bad.csv line 2, column name: 'main': use letters.*",
+        r"bad.csv line 2 \(set main\), column matrix: file not found: .*none.tsv",
+        r"bad.csv line 2 \(set main\), column unit: 'fpkm': choose from counts, .*",
+        r"bad.csv line 2 \(set main\), column role: 'train': write test .*",
+        "bad.csv: no set has the role test: .*",
+    )
+    assert "Submitted" not in run.text
+    run = pipeline(tmp_path, *words(folder, simulate="true", bin_bp=100, duplicates="0", matrix_groups="series"))
+    expect_refused(run, "--duplicates 0: not possible; .* 1.0:report", "--matrix_groups series: not possible; .* batch=series,donor=person")
+    run = pipeline(tmp_path, *words(folder, simulate="true"))
+    expect_refused(run, "--matrix, --simulate: give only one of files, --promoters, --matrix, --dataset and --simulate")
+    expect_refused(pipeline(tmp_path, "--simulate", "--landmarks", folder / "landmarks.tsv"), "--landmarks: has no effect without --matrix")
+
+
+def test_a_set_that_lacks_the_landmarks_is_refused_by_name(pipeline, folder, tmp_path):
+    lines = (folder / "pcr.tsv").read_text().splitlines()
+    (folder / "few.tsv").write_text("\n".join([lines[0], *lines[7:]]) + "\n")
+    (folder / "few.csv").write_text("name;matrix;unit\nfew;few.tsv;log2_intensity\n")
+    run = pipeline(tmp_path, *words(folder, external=folder / "few.csv"))
+    expect_refused(run, "import_matrix.py: error: few.tsv: 4 of 10 landmarks are in it: .*; are these the same kind of id.")
