@@ -48,6 +48,10 @@ def write_matrices(folder: Path, samples: int = 24, seed: int = 0) -> Path:
         text += ["\t".join([gene, *map(str, column)]) for gene, column in zip(genes, table.T.tolist(), strict=True)]
         (folder / f"{name}.tsv").write_text("\n".join(text) + "\n")
     (folder / "people.tsv").write_text("id\tperson\n" + "".join(f"counts{i}\tp{i // 2}\n" for i in range(8)))
-    sheet = ["name,matrix,unit,samples,groups,role", "rnaseq,counts.tsv,counts,people.tsv,donor=person,", "pcr,pcr.tsv,log2_intensity,,,choose"]
+    sheet = [
+        "name,matrix,unit,samples,groups,role",
+        "rnaseq,counts.tsv,counts,people.tsv,donor=person,",
+        "pcr,pcr.tsv,log2_intensity,,,choose",
+    ]
     (folder / "external.csv").write_text("\n".join(sheet) + "\n")
     return folder

@@ -10,6 +10,7 @@ from exprcast.page import Cell, Section, Table, Text
 from exprcast.tables import name_some, read_table, refuse_duplicates
 
 GROUPS = {"donor": "donors", "biosample": "biosamples", "replicate_group": "replicate groups", "batch": "batches"}
+MOST_ROWS = 5_000  # of a page that a browser still opens
 
 
 class Cohort(NamedTuple):
@@ -18,7 +19,7 @@ class Cohort(NamedTuple):
     samples: list[str]
     groups: dict[str, list[str]]  # one text a sample
     rna: set[str]
-    atac: set[str]
+    atac: set[str] | None  # None where nothing reads open chromatin
     tested: list[str]  # the folds that hold a sample out; empty where none is held out
 
 
@@ -29,9 +30,11 @@ def cohort_of_dataset(dataset: Dataset) -> Cohort:
         for i, sample in enumerate(dataset.samples)
         if dataset.has("expression/gene") and not np.isnan(dataset.file["expression/gene"][i]).all()
     }
-    sizes = np.diff(dataset.array("accessibility/indptr")) if dataset.has("accessibility/indptr") else np.zeros(len(dataset.samples))
-    atac = {sample for sample, size in zip(dataset.samples, sizes, strict=True) if size}
-    groups = {name: dataset.text(f"samples/{name}") for name in GROUPS if dataset.has(f"samples/{name}")}
+    atac = None if dataset.has("lists/landmark") else set()
+    if dataset.has("accessibility/indptr"):
+        sizes = np.diff(dataset.array("accessibility/indptr"))
+        atac = {sample for sample, size in zip(dataset.samples, sizes, strict=True) if size}
+    groups = {name: dataset.text(f"samples/{name}") for name in ("set", *GROUPS) if dataset.has(f"samples/{name}")}
     tests = [", ".join(map(str, np.flatnonzero(roles == TEST))) for roles in dataset.sample_role.T]
     return Cohort(dataset.samples, groups, rna, atac, tests if dataset.hold_out != "genes" else [])
 
@@ -45,20 +48,23 @@ def cohort_of_table(path: Path, rna: set[str], atac: set[str]) -> Cohort:
 
 def cohort_section(cohort: Cohort) -> Section:
     """How many of what, what is paired with what, and one row a sample."""
-    blocks = [Text(counts_text(cohort)), pairing_text(cohort), *confounded_text(cohort)]
+    kinds = {"RNA": cohort.rna} | ({} if cohort.atac is None else {"ATAC": cohort.atac})
+    blocks = [Text(counts_text(cohort)), *([] if cohort.atac is None else [pairing_text(cohort)]), *confounded_text(cohort)]
     given = [name for name in cohort.groups if any(cohort.groups[name])]
     tested = ["tested in fold"] if cohort.tested else []
     rows = [
         [
             sample,
             *(cohort.groups[name][i] or "–" for name in given),
-            *(Cell("yes") if sample in has else Cell("no", kind="bad") for has in (cohort.rna, cohort.atac)),
+            *(Cell("yes") if sample in has else Cell("no", kind="bad") for has in kinds.values()),
             *([cohort.tested[i] or "–"] if cohort.tested else []),
         ]
-        for i, sample in enumerate(cohort.samples)
+        for i, sample in enumerate(cohort.samples[:MOST_ROWS])
     ]
-    head = ["sample", *(name.replace("_", " ") for name in given), "RNA", "ATAC", *tested]
-    return Section("cohort", "Cohort and pairing", [*blocks, Table("One row a sample", head, rows, words=range(1, len(head)))])
+    head = ["sample", *(name.replace("_", " ") for name in given), *kinds, *tested]
+    caption = "One row a sample" + (f", the first {MOST_ROWS:,}" if len(cohort.samples) > MOST_ROWS else "")
+    title = "Cohort" if cohort.atac is None else "Cohort and pairing"
+    return Section("cohort", title, [*blocks, Table(caption, head, rows, words=range(1, len(head)))])
 
 
 def counts_text(cohort: Cohort) -> str:

@@ -80,9 +80,14 @@ def methods_section(
     of_genes = (
         not dataset.samples if dataset else not parameters.get("samples") and bool(parameters.get("promoters") or parameters.get("labels"))
     )
-    of_samples = [*expression_text(versions, parameters, samples_with_reads), *bins_text(versions, parameters, dataset)]
+    if parameters.get("matrix"):
+        source = matrix_text(parameters, dataset)
+    elif of_genes:
+        source = genes_text(parameters, dataset)
+    else:
+        source = [*expression_text(versions, parameters, samples_with_reads), *bins_text(versions, parameters, dataset)]
     paragraphs = [
-        " ".join([*source_text(parameters, of_genes), *(genes_text(parameters, dataset) if of_genes else of_samples)]),
+        " ".join([*source_text(parameters, of_genes), *source]),
         " ".join([*dataset_text(dataset), *models_text(versions, families), *shares_text(versions, shares)]),
         f"All steps ran as tasks of exprcast under Nextflow (Di Tommaso et al. 2017) with {named('Python', 'python', versions)}"
         + (f" and {named('NumPy', 'numpy', versions)}." if "numpy" in versions else "."),
@@ -131,6 +136,28 @@ def genes_text(parameters: Mapping[str, object], dataset: Dataset | None) -> lis
         *([halflife] if features else [computed] if parameters.get("gtf") and dataset and dataset.has("promoters/halflife") else []),
         *([f"Levels of genes (labels) came from {named_files(labels)}, in {parameters.get('label_unit')}."] if labels else []),
     ]
+
+
+def matrix_text(parameters: Mapping[str, object], dataset: Dataset | None) -> list[str]:
+    """Say what matrices expression came from, which genes were kept, and what external sets are for."""
+    unit, distance = parameters.get("matrix_unit"), str(parameters.get("duplicates") or "").partition(":")
+    said = [
+        f"Expression was read from {named_files(parameters.get('matrix'))}{', counts made counts per million' if unit == 'counts' else f' ({unit})'}; a gene's value "
+        "is the mean of its probe sets."
+    ]
+    if dataset:
+        landmarks, targets = (int(dataset.array(f"lists/{name}").sum()) for name in ("landmark", "target"))
+        said.append(
+            f"{landmarks:,} landmark genes are measured and {targets:,} target genes are predicted; a target that is a landmark was left out."
+        )
+    if distance[0] and distance[2] != "report":
+        said.append(f"Of two samples nearer than {distance[0]} (Euclidean distance over all features) the later one was dropped.")
+    last = str(dataset.file["folds/sample_role"].attrs["scheme"]).partition("last fold: ")[2] if dataset else ""
+    if last:
+        said.append(
+            f"Other data sets took no part in training: in a fold of their own they were scored (test) or chose when it ends (choose): {last}."
+        )
+    return said
 
 
 def named_files(value: object) -> str:

@@ -157,7 +157,8 @@ def quality_section(reads: list[Reads], peaks: list[list[str]], expression: list
     return Section(
         "quality",
         "Quality of each sample",
-        blocks or [Text("No counts of reads, of peaks or of expression were given: the run began from a finished dataset.")],
+        blocks
+        or [Text("No counts of reads, of peaks or of expression were given: the run began from a finished dataset or from matrices.")],
     )
 
 

@@ -47,7 +47,10 @@ def test_matrices_become_a_dataset_with_a_fold_of_external_sets(pipeline, folder
     assert lacking == [GENES[0], *GENES[12:14]]
     main = np.array([not name for name in sets])
     assert dataset.n_folds == 7 and (dataset.sample_role[:6][:, ~main] == UNUSED).all() and (dataset.sample_role[6][main] == TRAIN).all()
-    assert {name: set(dataset.sample_role[6][np.array(sets) == name].tolist()) for name in set(sets) - {""}} == {"rnaseq": {TEST}, "pcr": {VALID}}
+    assert {name: set(dataset.sample_role[6][np.array(sets) == name].tolist()) for name in set(sets) - {""}} == {
+        "rnaseq": {TEST},
+        "pcr": {VALID},
+    }
     assert {batch for batch, fold in zip(dataset.text("samples/batch"), (dataset.sample_role[:6] == TEST).sum(axis=0), strict=True) if fold} == {
         "GSE1_a", "GSE1_b", "GSE2", "GSE3", "GSE4", "GSE5",
     }  # fmt: skip
