@@ -105,7 +105,13 @@ def test_the_methods_text_says_what_was_done():
     text = describe_methods(family, make_config(family, "default", plain), refit=True)
     assert "by SGD with momentum 0.9" in text and "learning rate 0.03, constant" in text and "all training examples in every step" in text
     assert "60 epochs); the last weights were kept." in text and "on training and validation part together" in text
-    assert "together" not in usual
+    assert "together" not in usual and "summed" not in usual and "multiplied" not in usual and "times" not in usual
+    paper = {"loss": "sum", "schedule": "on-rise", "later_rate": 3.0, "batch_size": 50, "accumulate": 4}
+    text = describe_methods(family, make_config(family, "default", paper))
+    assert (
+        "squared error, summed over an example's outputs and averaged over examples (learning rate 0.03, times 3 for weights behind" in text
+    )
+    assert "multiplied by 0.9 after each epoch in which the error on training examples rose" in text and "batches of 200," in text
 
 
 @every_family

@@ -9,7 +9,8 @@ from torch import nn
 
 from exprcast.checkpoint import load_checkpoint, save_checkpoint
 from exprcast.cli import InputError
-from exprcast.training import RESTARTS, Settings, Training, fit, make_fabric, masked_mse, predict, refit, scale_of
+from exprcast.learning_rates import LEAST_RATE, FallOnRise, make_optimizer
+from exprcast.training import RATE_ROWS, RESTARTS, Settings, Training, fit, make_fabric, masked_mse, predict, refit, scale_of
 
 FABRIC = make_fabric("cpu", "32-true")
 
@@ -151,6 +152,111 @@ def test_errors_count_in_units_of_each_outputs_own_scale():
     assert scale_of(Linear()) == 1.0
 
 
+def test_loss_is_the_mean_of_squares_or_their_sum_over_outputs_averaged_over_examples():
+    """Squares 1, 4, 9 and 16, 0, one not measured: 30 / 5 cells, and 30 / 2 examples; in units of (1, 2, 3): 1 + 1 + 1 and 16 + 0."""
+    prediction, target = torch.zeros(2, 3), torch.tensor([[1.0, -2.0, 3.0], [4.0, 0.0, torch.nan]])
+    prediction.requires_grad_()
+    assert masked_mse(prediction, target).item() == 6.0 and masked_mse(prediction, target, loss="sum").item() == 15.0
+    assert masked_mse(prediction, target, torch.tensor([1.0, 2.0, 3.0]), "sum").item() == 9.5
+    masked_mse(prediction, target, loss="sum").backward()
+    assert prediction.grad.tolist() == [[-1.0, 2.0, -3.0], [-4.0, 0.0, 0.0]], "2 · error / 2 examples; nothing where nothing was measured"
+    assert float(masked_mse(torch.ones(1, 2), torch.full((1, 2), torch.nan))) == 0.0
+    summed = Training(Linear, Line(), TRAIN, replace(PLAIN, loss="sum"), 3, FABRIC)
+    assert float(summed.step(np.array([0, 1, 2, 3]))) == pytest.approx(
+        float((Line().y[1:4] - Training(Linear, Line(), TRAIN, PLAIN, 3, FABRIC).network(Line().x[1:4])).square().sum()) / 4
+    )
+
+
+def test_the_rate_falls_after_a_rise_of_the_error_down_to_a_floor_and_never_rises():
+    weights = [nn.Parameter(torch.zeros(1)) for _ in range(2)]
+    optimizer = torch.optim.SGD([{"params": weights[:1], "lr": 1.2e-5}, {"params": weights[1:], "lr": 3.6e-5}])
+    rule, rates = FallOnRise(optimizer, 1.2e-5), []
+    for error in (0.5, 0.4, 0.41, 0.41, 0.3, 0.31, 0.32, 0.33, 0.1):
+        rule.note(error)
+        rates.append(optimizer.param_groups[0]["lr"])
+        assert optimizer.param_groups[1]["lr"] == pytest.approx(3 * rates[-1])
+    assert rates == pytest.approx([1.2e-5, 1.2e-5, 1.08e-5, 1.08e-5, 1.08e-5, 1e-5, 1e-5, 1e-5, 1e-5]) and LEAST_RATE == 1e-5
+    below = FallOnRise(torch.optim.SGD(weights, lr=1e-6), 1e-6)
+    for error in (1, 2):
+        below.note(error)
+    assert below.optimizer.param_groups[0]["lr"] == 1e-6, "a rate below the floor is not raised to it"
+
+
+def test_the_rate_follows_the_error_on_fixed_training_examples_without_dropout():
+    """With a rate at which training diverges, every epoch but the first is followed by a fall."""
+
+    class Dropping(Linear):
+        def forward(self, x):
+            assert self.training or len(x) == len(TRAIN), "all training examples, being fewer than the most that are looked at"
+            return super().forward(x)
+
+    training, rates = Training(Dropping, Line(), TRAIN, replace(PLAIN, schedule="on-rise", learning_rate=1.5), 3, FABRIC), []
+    for _ in range(4):
+        training.epoch()
+        rates.append(training.optimizer.param_groups[0]["lr"])
+    assert rates == pytest.approx([1.5, 1.35, 1.215, 1.0935]) and RATE_ROWS == 5_000
+    calm = Training(Linear, Line(), TRAIN, replace(PLAIN, schedule="on-rise"), 3, FABRIC)
+    for _ in range(4):
+        calm.epoch()
+    assert calm.optimizer.param_groups[0]["lr"] == PLAIN.learning_rate
+
+
+class TwoLines(nn.Module):
+    """x → a · x + b → c · (…) + d, all 1."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(1, 1), nn.Linear(1, 1)
+        for parameter in self.parameters():
+            nn.init.ones_(parameter)
+
+    def forward(self, x):
+        return self.second(self.first(x))
+
+
+@pytest.mark.parametrize("factor", [1.0, 3.0])
+def test_weights_behind_the_first_layer_learn_faster_biases_do_not(factor):
+    """x = 1, y = 0: the prediction is 3, its gradient 6; a, b and d have the gradient 6, c that times 2."""
+    model = TwoLines()
+    optimizer = make_optimizer(model, replace(PLAIN, learning_rate=0.01, later_rate=factor))
+    masked_mse(model(torch.ones(1, 1)), torch.zeros(1, 1)).backward()
+    optimizer.step()
+    moved = {name: 1 - float(value.detach()) for name, value in model.named_parameters()}
+    assert moved == pytest.approx({"first.weight": 0.06, "first.bias": 0.06, "second.weight": 0.12 * factor, "second.bias": 0.06})
+
+
+@pytest.mark.parametrize("loss", ["mean", "sum"])
+def test_accumulated_batches_are_one_large_batch(loss):
+    """Also where one of them has more gaps than another, and where the last step is a smaller one."""
+    config = replace(PLAIN, loss=loss, learning_rate=0.003, clip_norm=0.5)
+    large, small = (replace(config, batch_size=size, accumulate=count) for size, count in ((128, 1), (32, 4)))
+    gaps = Line()
+    gaps.y[:200:2] = torch.nan
+    first, second, other = (Training(Linear, gaps, TRAIN, one, 3, FABRIC) for one in (large, small, replace(large, batch_size=32)))
+    losses = [[training.epoch() for _ in range(3)] for training in (first, second, other)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    assert all(torch.allclose(value, second.weights()[name], atol=1e-6) for name, value in first.weights().items())
+    assert not torch.allclose(first.weights()["linear.weight"], other.weights()["linear.weight"], atol=1e-4)
+    assert first.schedule.last_epoch == second.schedule.last_epoch == 9, "300 examples, three epochs of three steps"
+
+
+def test_a_compiled_network_learns_the_same_and_its_weights_keep_their_names():
+    plain, fast = (fit(Linear, Line(), TRAIN, VALID, replace(PLAIN, epochs=2, compile=compile), 3, FABRIC) for compile in (False, True))
+    assert fast.weights.keys() == {"linear.weight", "linear.bias"}
+    assert all(torch.allclose(value, fast.weights[name], atol=1e-5) for name, value in plain.weights.items())
+
+
+def test_without_a_compiler_a_compiled_network_is_refused(monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("No working C++ compiler found")
+
+    monkeypatch.setattr(torch, "compile", lambda _: fail)
+    with pytest.raises(
+        InputError, match=r"compile: PyTorch cannot compile on this machine \(No working.*\); install g\+\+, or leave it out"
+    ):
+        Training(Linear, Line(), TRAIN, replace(CONFIG, compile=True), 3, FABRIC)
+
+
 def test_without_patience_the_last_epoch_counts_and_is_judged(caplog):
     rises = fit(Linear, Line(), TRAIN, VALID, replace(PLAIN, learning_rate=1.5, epochs=4), 1, FABRIC, restarts=0)
     losses = [row["valid_loss"] for row in rises.history]
@@ -166,7 +272,11 @@ def test_without_patience_the_last_epoch_counts_and_is_judged(caplog):
     "settings, message",
     [
         ({"optimizer": "adam"}, "optimizer 'adam': there are adamw, sgd"),
-        ({"schedule": "linear"}, "schedule 'linear': there are cosine, one-cycle, constant"),
+        ({"schedule": "linear"}, "schedule 'linear': there are cosine, one-cycle, constant, on-rise"),
+        ({"loss": "mae"}, "loss 'mae': there are mean, sum"),
+        ({"later_rate": 0.0}, "later_rate 0.0: a factor above 0 is needed"),
+        ({"accumulate": 0}, "accumulate 0: 1 at least is needed"),
+        ({"accumulate": 2, "batch_size": 0}, "accumulate 2: batch_size 0 takes all examples at once; give a batch_size"),
         ({"average": 1.0}, "average 1.0: from 0, below 1"),
         ({"epochs": 0}, "epochs 0: 1 at least is needed"),
         ({"batch_size": -1}, "batch_size -1: 0 at least is needed"),

@@ -43,6 +43,7 @@ from torch import nn
 from exprcast.cli import InputError
 from exprcast.dataset import HOLD_OUT, Dataset
 from exprcast.folds import combine_roles
+from exprcast.learning_rates import FALL
 
 NEEDED = ("EXAMPLES", "INPUTS", "TARGET", "UNITS", "METHODS", "Config", "PRESETS", "prepare", "examples", "Model", "fit_rule", "rule")
 AXES = {"samples": ("samples",), "genes": ("genes",), "samples×genes": HOLD_OUT}
@@ -168,14 +169,27 @@ def make_model(family: ModuleType, config: object, examples: Examples, train: np
 def describe_methods(family: ModuleType, config: object, refit: bool = False) -> str:
     """Return the methods text of a network as it was trained."""
     optimizer = "AdamW" if config.optimizer == "adamw" else "SGD" + (f" with momentum {config.momentum:g}" if config.momentum else "")
-    steps = f"batches of {config.batch_size}" if config.batch_size else "all training examples in every step"
-    facts = f"learning rate {config.learning_rate:g}{', constant' if config.schedule == 'constant' else ''}, weight decay {config.weight_decay:g}, {steps}"
+    error = "squared error" if config.loss == "mean" else "squared error, summed over an example's outputs and averaged over examples"
     if config.patience:
         end = f"at most {config.epochs} epochs, {config.patience} without improvement end it); the weights with the lowest loss on the validation part were kept."
     else:
         end = f"{config.epochs} epochs); the last weights were kept."
     again = " What predicts the test part was then trained again for as many epochs, on training and validation part together."
-    return f"{family.METHODS.format(**asdict(config))} It was trained by {optimizer} on squared error ({facts}, {end}" + again * refit
+    return (
+        f"{family.METHODS.format(**asdict(config))} It was trained by {optimizer} on {error} ({describe_steps(config)}, {end}"
+        + again * refit
+    )
+
+
+def describe_steps(config: object) -> str:
+    """Return learning rate, weight decay and batches as the methods text names them."""
+    course = {
+        "constant": ", constant",
+        "on-rise": f", multiplied by {FALL:g} after each epoch in which the error on training examples rose",
+    }
+    later = f", times {config.later_rate:g} for weights behind the first layer" if config.later_rate != 1 else ""
+    steps = f"batches of {config.batch_size * config.accumulate}" if config.batch_size else "all training examples in every step"
+    return f"learning rate {config.learning_rate:g}{later}{course.get(config.schedule, '')}, weight decay {config.weight_decay:g}, {steps}"
 
 
 def check_inputs(family: ModuleType, dataset: Dataset) -> None:

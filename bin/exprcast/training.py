@@ -6,7 +6,7 @@ the loss is no number any more. The weights that would be kept are judged. Such 
 three times. Device and precision are Lightning Fabric's.
 
 Where a fit is repeated on training and validation together, nothing is judged any more: it has the seed and the number of epochs
-that the first one chose, and the same schedule, broken off there.
+that the first one chose, and the same schedule, broken off there (on-rise follows the errors of its own training examples).
 """
 
 import ctypes
@@ -25,13 +25,15 @@ from torch.optim.swa_utils import AveragedModel
 
 from exprcast.cli import InputError, log
 from exprcast.family import Examples
+from exprcast.learning_rates import FallOnRise, make_optimizer, make_schedule
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 COLLAPSE_RATIO = 1e-3
 RESTARTS = 3
-WORDS = {"optimizer": ("adamw", "sgd"), "schedule": ("cosine", "one-cycle", "constant")}
+WORDS = {"optimizer": ("adamw", "sgd"), "schedule": ("cosine", "one-cycle", "constant", "on-rise"), "loss": ("mean", "sum")}
+RATE_ROWS = 5_000  # training examples at most, whose error the schedule on-rise follows
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
 
 
@@ -41,17 +43,21 @@ class Settings:
 
     epochs: int = 40
     patience: int = 6  # epochs without a better validation loss before the end; 0 = never stop early, keep the last epoch's weights
-    batch_size: int = 256  # 0 = all in one step, in ascending order
+    batch_size: int = 256  # in memory at once; 0 = all in one step, in ascending order
+    accumulate: int = 1  # batches a step: the update is that of one batch so many times as large
     examples_per_epoch: int = 0  # drawn anew each epoch; 0 = all
     valid_examples: int = 50_000  # at most so many judge an epoch, drawn once
+    loss: str = "mean"  # of squared errors over all measured targets; or sum: over an example's outputs, averaged over examples
     optimizer: str = "adamw"  # or sgd
     momentum: float = 0.0  # of sgd
-    schedule: str = "cosine"  # falls to 0 over all epochs; one-cycle: rises first; or constant
+    schedule: str = "cosine"  # falls to 0 over all epochs; one-cycle: rises first; constant; or on-rise: see learning_rates.FallOnRise
     learning_rate: float = 1e-3
+    later_rate: float = 1.0  # what it is multiplied by for weights, not biases, of every layer after the first
     weight_decay: float = 1e-2
     clip_norm: float = 1.0  # 0 = gradients are not clipped
     average: float = 0.0  # of weights over steps, what the old mean counts in the new one; 0 = weights as they are
     collapse_patience: int = 5  # epochs before collapse is judged
+    compile: bool = False  # let torch.compile fuse what a step does: faster on GPUs, other last digits, needs a C++ compiler
 
     def __post_init__(self) -> None:
         """Raise InputError for a word that does not exist, or a number that cannot be."""
@@ -60,7 +66,11 @@ class Settings:
                 raise InputError(f"{name} '{getattr(self, name)[:60]}': there are {', '.join(known)}")
         if not 0 <= self.average < 1:
             raise InputError(f"average {self.average}: from 0, below 1")
-        least = {"epochs": 1, "patience": 0, "batch_size": 0, "examples_per_epoch": 0, "valid_examples": 1, "clip_norm": 0}
+        if not 0 < self.later_rate < math.inf:
+            raise InputError(f"later_rate {self.later_rate}: a factor above 0 is needed")
+        if self.accumulate > 1 and not self.batch_size:
+            raise InputError(f"accumulate {self.accumulate}: batch_size 0 takes all examples at once; give a batch_size")
+        least = {"epochs": 1, "patience": 0, "batch_size": 0, "accumulate": 1, "examples_per_epoch": 0, "valid_examples": 1, "clip_norm": 0}
         for name, value in least.items():
             if getattr(self, name) < value:
                 raise InputError(f"{name} {getattr(self, name)}: {value} at least is needed")
@@ -105,12 +115,16 @@ def keep_memory() -> None:
             libc.mallopt(option, value)
 
 
-def masked_mse(prediction: torch.Tensor, target: torch.Tensor, scale: torch.Tensor | float = 1.0) -> torch.Tensor:
-    """Return the mean squared error over measured targets, in units of `scale`, one for all outputs or one each."""
+def masked_mse(prediction: torch.Tensor, target: torch.Tensor, scale: torch.Tensor | float = 1.0, loss: str = "mean") -> torch.Tensor:
+    """Return the mean squared error over measured targets, or (sum) that summed over outputs and averaged over examples.
+
+    Errors are in units of `scale`, one for all outputs or one each. Without any measured target it is 0.
+    """
     measured = ~torch.isnan(target)
+    error = torch.where(measured, prediction - target, 0)
     if isinstance(scale, torch.Tensor):
-        prediction, target = prediction / scale, target / scale
-    return nn.functional.mse_loss(prediction[measured], target[measured])
+        error = error / scale
+    return error.square().sum() / (measured.sum().clamp(min=1) if loss == "mean" else len(target))
 
 
 def scale_of(model: nn.Module) -> torch.Tensor | float:
@@ -128,45 +142,56 @@ class Training:
         self.rng = np.random.default_rng(seed)
         self.inputs = partial(examples.augmented, rng=self.rng) if hasattr(examples, "augmented") else examples.inputs
         torch.manual_seed(seed)
-        model = make_model()
+        self.network = make_model()
         self.per_epoch = min(config.examples_per_epoch or len(train), len(train))
-        steps = max(1, math.ceil(self.per_epoch / (config.batch_size or len(train)))) * config.epochs
-        optimizer = make_optimizer(model, config)
-        self.schedule = make_schedule(optimizer, config, steps)
-        self.model, self.optimizer = fabric.setup(model, optimizer)
-        self.averaged = (
-            AveragedModel(self.model.module, avg_fn=partial(follow, config.average), use_buffers=True) if config.average else None
-        )
+        self.at_once = (config.batch_size or len(train)) * config.accumulate  # examples a step
+        optimizer = make_optimizer(self.network, config)
+        self.schedule = make_schedule(optimizer, config, max(1, math.ceil(self.per_epoch / self.at_once)) * config.epochs)
+        self.falling = FallOnRise(optimizer, config.learning_rate) if config.schedule == "on-rise" else None
+        self.model, self.optimizer = fabric.setup(compiled(self.network, fabric) if config.compile else self.network, optimizer)
+        self.averaged = AveragedModel(self.network, avg_fn=partial(follow, config.average), use_buffers=True) if config.average else None
+        self.rated = np.sort(self.rng.choice(train, min(RATE_ROWS, len(train)), replace=False)) if self.falling else train[:0]
 
     def epoch(self) -> float:
-        """Take one step a batch; return the mean training loss."""
+        """Take all steps of an epoch; return the mean training loss."""
         self.model.train()
         order = self.rng.permutation(self.train)[: self.per_epoch]
-        size = self.config.batch_size
-        batches = [order[start : start + size] for start in range(0, len(order), size)] if size else [np.sort(order)]
-        losses = [loss for loss in map(self.step, batches) if loss is not None]
+        order = order if self.config.batch_size else np.sort(order)
+        losses = [self.step(order[start : start + self.at_once]) for start in range(0, len(order), self.at_once)]
+        if self.falling:
+            self.falling.note(mean_absolute_error(self.judged, self.examples, self.rated, self.config.batch_size, self.fabric))
         return float(torch.stack(losses).mean()) if losses else math.nan
 
-    def step(self, index: np.ndarray) -> torch.Tensor | None:
-        """Learn from one batch; return its loss, None where nothing was measured."""
-        inputs, target = (self.fabric.to_device(part(index)) for part in (self.inputs, self.examples.targets))
-        if torch.isnan(target).all():
-            return None
-        loss = masked_mse(self.model(*inputs), target, scale_of(self.model))
+    def step(self, index: np.ndarray) -> torch.Tensor:
+        """Learn from these examples, a batch in memory at a time; return their loss."""
+        size = self.config.batch_size or len(index)
+        batches = [index[start : start + size] for start in range(0, len(index), size)]
+        targets = [self.examples.targets(batch) for batch in batches]
+        losses = []
         self.optimizer.zero_grad()
-        self.fabric.backward(loss)
+        for batch, target, share in zip(batches, targets, self.shares(targets), strict=True):
+            inputs, target = self.fabric.to_device((self.inputs(batch), target))
+            losses.append(share * masked_mse(self.model(*inputs), target, scale_of(self.network), self.config.loss))
+            self.fabric.backward(losses[-1])
         if self.config.clip_norm:
             self.fabric.clip_gradients(self.model, self.optimizer, max_norm=self.config.clip_norm, error_if_nonfinite=False)
         self.optimizer.step()
         self.schedule.step()
         if self.averaged:
-            self.averaged.update_parameters(self.model.module)
-        return loss.detach()
+            self.averaged.update_parameters(self.network)
+        return torch.stack(losses).detach().sum()
+
+    def shares(self, targets: list[torch.Tensor]) -> list[float]:
+        """Return what each batch's loss counts in that of the step: its share of the measured targets, or of the examples."""
+        if len(targets) == 1:
+            return [1.0]
+        sizes = [len(target) if self.config.loss == "sum" else int((~target.isnan()).sum()) for target in targets]
+        return [size / max(sum(sizes), 1) for size in sizes]
 
     @property
     def judged(self) -> nn.Module:
-        """Return the network that predicts: the one with averaged weights, if there is one."""
-        return self.averaged.module if self.averaged else self.model
+        """Return the network that predicts: the one with averaged weights, if there is one; never compiled, so that its layers can be watched."""
+        return self.averaged.module if self.averaged else self.network
 
     def weights(self) -> dict[str, torch.Tensor]:
         """Return a copy of the weights on the CPU."""
@@ -178,23 +203,14 @@ def follow(average: float, mean: torch.Tensor, value: torch.Tensor, steps: torch
     return mean + (value - mean) * max(1 - average, 9 / (10 + int(steps)))
 
 
-def make_optimizer(model: nn.Module, config: Settings) -> torch.optim.Optimizer:
-    """Return the optimizer that the settings name."""
-    shared = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
-    if config.optimizer == "sgd":
-        return torch.optim.SGD(model.parameters(), momentum=config.momentum, **shared)
-    return torch.optim.AdamW(model.parameters(), **shared)
-
-
-def make_schedule(optimizer: torch.optim.Optimizer, config: Settings, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
-    """Return the learning rate's course over all steps."""
-    if config.schedule == "one-cycle":
-        return torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, config.learning_rate, total_steps=steps, cycle_momentum=config.optimizer != "sgd"
-        )
-    if config.schedule == "constant":
-        return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
-    return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+def compiled(network: nn.Module, fabric: "Fabric") -> nn.Module:
+    """Return a network whose steps PyTorch compiles, after trying whether it can on this device."""
+    try:
+        torch.compile(torch.square)(torch.ones(2, device=fabric.device))
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(f"compile: PyTorch cannot compile on this machine ({reason}); install g++, or leave it out") from None
+    return torch.compile(network)
 
 
 def fit(
@@ -236,7 +252,9 @@ def fit_once(training: Training, valid: np.ndarray, offset: np.ndarray) -> Fit:
     weights, kept = training.weights(), None  # kept: the history's row of these weights
     for epoch in range(1, config.epochs + 1):
         loss = training.epoch()
-        valid_loss, spread, silent = validate(training.judged, training.examples, judged, config.batch_size, training.fabric, known)
+        valid_loss, spread, silent = validate(
+            training.judged, training.examples, judged, config.batch_size, training.fabric, known, config.loss
+        )
         history.append({"epoch": epoch, "seed": seed, "train_loss": loss, "valid_loss": valid_loss, "spread": spread, "silent": silent})
         better = valid_loss < (kept["valid_loss"] if kept else math.inf)
         if better if config.patience else epoch == config.epochs:
@@ -268,7 +286,7 @@ def collapsed(epoch: dict[str, float]) -> bool:
 
 
 def validate(
-    model: nn.Module, examples: Examples, index: np.ndarray, batch_size: int, fabric: "Fabric", offset: torch.Tensor
+    model: nn.Module, examples: Examples, index: np.ndarray, batch_size: int, fabric: "Fabric", offset: torch.Tensor, loss: str = "mean"
 ) -> tuple[float, float, int]:
     """Return the validation loss, the ratio sd(prediction) / sd(target) inside each output, and how many layers of rectifiers are off.
 
@@ -276,15 +294,20 @@ def validate(
     """
     with watch_rectifiers(model) as active:
         predicted, target = predict(model, examples, index, batch_size, fabric), examples.targets(index)
-    measured = ~torch.isnan(target)
-    scale = scale_of(model)
-    loss = float(masked_mse(predicted, target, scale.cpu() if isinstance(scale, torch.Tensor) else scale)) if measured.any() else math.nan
+    measured, scale = ~torch.isnan(target), scale_of(model)
+    scale = scale.cpu() if isinstance(scale, torch.Tensor) else scale
+    error = float(masked_mse(predicted, target, scale, loss)) if measured.any() else math.nan
     whole, change, targets = (
         float(values.std(dim=0).nan_to_num(0).mean())
         for values in (predicted, predicted - offset, torch.where(measured, target, predicted))
     )
     spread = min(whole, change) / targets if targets > 0 else math.nan
-    return loss, spread, sum(not on for on in active.values())
+    return error, spread, sum(not on for on in active.values())
+
+
+def mean_absolute_error(model: nn.Module, examples: Examples, index: np.ndarray, batch_size: int, fabric: "Fabric") -> float:
+    """Return the mean absolute error over measured targets, without dropout."""
+    return float((predict(model, examples, index, batch_size, fabric) - examples.targets(index)).abs().nanmean())
 
 
 @contextmanager
@@ -309,8 +332,9 @@ def predict(model: nn.Module, examples: Examples, index: np.ndarray, batch_size:
     """Return (index, outputs) float32 predictions on the CPU, all at once for batches of 0; the model is left in evaluation mode."""
     model.eval()
     batch_size = batch_size or max(len(index), 1)
-    parts = [
-        model(*fabric.to_device(examples.inputs(index[start : start + batch_size]))).float().cpu()
-        for start in range(0, len(index), batch_size)
-    ]
+    with fabric.autocast():
+        parts = [
+            model(*fabric.to_device(examples.inputs(index[start : start + batch_size]))).float().cpu()
+            for start in range(0, len(index), batch_size)
+        ]
     return torch.cat(parts) if parts else torch.empty(0, 1)
