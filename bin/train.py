@@ -33,20 +33,22 @@ class Run(NamedTuple):
 def train(options: argparse.Namespace) -> None:
     """Fit the network, once more where the fold was prepared for that, and write what PREDICT needs."""
     make_deterministic(options.threads)
-    fabric = make_fabric(options.device, options.precision)
     prepared = Prepared(options.prepared, Dataset(options.dataset), options.families_dir)
-    job = Run(prepared, options, fabric)
+    job = Run(prepared, options, make_fabric(options.device, options.precision, options.devices))
     result, content = choose(job)
     selection = None
     if prepared.refit:
         selection = {key: content[key] for key in FITTED}
         content |= train_again(job, result)
+    if job.fabric.global_rank:  # the first process writes
+        return
     save_checkpoint(
         options.out, prepared.config, family=prepared.name, preset=prepared.preset, fold=prepared.fold, seed=options.seed,
         trained_seed=result.seed, status=result.status, control=options.control, code=options.code, selection=selection, **content,
     )  # fmt: skip
     columns = ["epoch", "seed", "train_loss", "valid_loss", "spread", "silent"]
     write_table(options.history_out, columns, ([row[column] for column in columns] for row in result.history))
+    write_task(options.task_out, "torch", "lightning-fabric", "numpy", "h5py", "scipy")
 
 
 def choose(job: Run) -> tuple[Fit, dict[str, object]]:
@@ -57,6 +59,7 @@ def choose(job: Run) -> tuple[Fit, dict[str, object]]:
     for part, name in ((train, "training"), (valid, "validation")):
         if not len(part):
             raise InputError(f"{prepared.name} fold {prepared.fold}: no {name} example has a measured {family.TARGET}")
+    start_processes(job.fabric)
     log.info(f"{prepared.name}:{prepared.preset} fold {prepared.fold}: {len(train):,} examples to train on, {len(valid):,} to validate")
     restarts = 0 if options.control else RESTARTS  # a control should predict the mean
     offset = known_means(family.EXAMPLES, examples, train, valid)
@@ -64,6 +67,13 @@ def choose(job: Run) -> tuple[Fit, dict[str, object]]:
     result = fit(network, examples, train, valid, prepared.config, options.seed, job.fabric, restarts, offset)
     ids = {"rows": examples.rows, "columns": examples.columns, "unit": examples.unit}
     return result, {**ids, "sizes": examples.sizes, "state": prepared.state(with_valid=False), "weights": result.weights}
+
+
+def start_processes(fabric: "Fabric") -> None:
+    """Run this script's command once more for each further device, now that all was looked at that could be wrong; only the first one talks."""
+    fabric.launch()
+    if fabric.global_rank:
+        log.setLevel("ERROR")
 
 
 def train_again(job: Run, result: Fit) -> dict[str, object]:
@@ -105,6 +115,7 @@ def parse_args() -> argparse.ArgumentParser:
     parser.add_argument(
         "--control", choices=("", SHUFFLED), default="", help="train on shuffled labels: what a model scores that knows nothing"
     )
+    parser.add_argument("--devices", type=int, default=1, help="GPUs (or processes on a CPU) that share each batch (default: %(default)s)")
     add_device_options(parser, "device", "precision", "threads")
     parser.add_argument("--dataset", type=Path, required=True, help="dataset.h5")
     parser.add_argument("--history-out", type=Path, required=True, help="TSV, one row an epoch")
@@ -113,9 +124,8 @@ def parse_args() -> argparse.ArgumentParser:
 
 
 def main(options: argparse.Namespace) -> None:
-    """Train, then say with what."""
+    """Train; the first process says with what."""
     train(options)
-    write_task(options.task_out, "torch", "lightning-fabric", "numpy", "h5py", "scipy")
 
 
 if __name__ == "__main__":

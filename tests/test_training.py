@@ -1,6 +1,8 @@
 """The loop finds a linear rule, repeats itself to the byte, stops early or not at all, fits again, and calls a dead network collapsed."""
 
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +13,9 @@ from exprcast.checkpoint import load_checkpoint, save_checkpoint
 from exprcast.cli import InputError
 from exprcast.learning_rates import LEAST_RATE, FallOnRise, make_optimizer
 from exprcast.training import RATE_ROWS, RESTARTS, Settings, Training, fit, make_fabric, masked_mse, predict, refit, scale_of
+from tiny import BIN, run_script, tiny_dataset
 
+TOYS = Path(__file__).parent / "families"
 FABRIC = make_fabric("cpu", "32-true")
 
 
@@ -394,6 +398,34 @@ def test_divergence_is_no_success():
     broken = Line()
     broken.x[0] = torch.inf
     assert fit(Linear, broken, TRAIN, VALID, Settings(epochs=6), 1, FABRIC).status == "collapsed"
+
+
+def test_two_processes_learn_what_one_does(tmp_path):
+    """By the command itself: 6 examples in batches of 5 and 1, so that the second process has none of the last one; both fits."""
+    groups = [f"g{i // 3}" for i in range(12)]
+    dataset = tiny_dataset(tmp_path / "dataset.h5", samples=12, genes=30, groups=groups)
+    config = '{"epochs": 3, "batch_size": 5, "accumulate": 2, "schedule": "on-rise", "average": 0.5}'
+    of, data = ["--families-dir", TOYS], ["--dataset", dataset]
+    run_script("prepare", "--family", "toy_samples", *of, "--config", config, "--fold", 0, "--refit", *data, "--out", tmp_path / "prepared")
+    made, told = [], []
+    for devices in (1, 2):
+        out = [word for name in ("history-out", "task-out", "out") for word in (f"--{name}", tmp_path / f"{devices}.{name}")]
+        command = [BIN / "train.py", "--prepared", tmp_path / "prepared", *of, "--device", "cpu", "--devices", devices, *data, *out]
+        told.append(subprocess.run([str(word) for word in command], check=True, capture_output=True, text=True, timeout=240).stderr)
+        made.append(load_checkpoint(out[-1]))
+    assert "MEMBER: 2/2" in told[1] and told[1].count("examples to train on") == told[0].count("examples to train on") == 1
+    for one, both in (made, [content["selection"] for content in made]):
+        assert one["weights"].keys() == both["weights"].keys()
+        assert all(torch.allclose(value, both["weights"][name], rtol=0, atol=1e-5) for name, value in one["weights"].items())
+    losses = [np.loadtxt(tmp_path / f"{devices}.history-out", skiprows=1)[:, 2:4] for devices in (1, 2)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5) and (tmp_path / "2.task-out").is_file()
+
+
+def test_more_gpus_than_there_are_is_said(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(InputError, match="--devices 4: this machine shows 2 GPUs to PyTorch; ask for as many"):
+        make_fabric("auto", "32-true", 4)
 
 
 def test_cuda_without_gpu_says_so():

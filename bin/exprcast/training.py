@@ -7,6 +7,9 @@ three times. Device and precision are Lightning Fabric's.
 
 Where a fit is repeated on training and validation together, nothing is judged any more: it has the seed and the number of epochs
 that the first one chose, and the same schedule, broken off there (on-rise follows the errors of its own training examples).
+
+Several processes (one a GPU) take their shares of every batch and average their gradients, so that each step is that of one process;
+only dropout and augmented views are drawn anew in each, and layers that normalise by their batch see their own share.
 """
 
 import ctypes
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 COLLAPSE_RATIO = 1e-3
 RESTARTS = 3
 WORDS = {"optimizer": ("adamw", "sgd"), "schedule": ("cosine", "one-cycle", "constant", "on-rise"), "loss": ("mean", "sum")}
+OWN_DROPOUT = 1_000_003  # times the number of a process: what its own seed for dropout is away from that of the weights
 RATE_ROWS = 5_000  # training examples at most, whose error the schedule on-rise follows
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
 
@@ -86,17 +90,23 @@ class Fit(NamedTuple):
     epochs: int  # that these weights were trained for
 
 
-def make_fabric(device: str, precision: str) -> "Fabric":
-    """Return a Fabric on one device; `cuda` without a GPU is an error, `auto` takes one if there is one.
+def make_fabric(device: str, precision: str, devices: int = 1) -> "Fabric":
+    """Return a Fabric on some devices of one kind; `cuda` without a GPU is an error, `auto` takes GPUs if there are any.
 
-    Lightning is imported here because that takes as long as PyTorch itself, and baselines do not need it.
+    Lightning is imported here because that takes as long as PyTorch itself, and baselines do not need it. Its processes are started by
+    `fabric.launch()`, which runs the script's command once more for each further device; whatever scheduler runs this task has no say in it.
     """
     from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments import LightningEnvironment
 
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: this machine shows no GPU to PyTorch; ask for one (profile gpu) or use --device cpu")
     accelerator = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
-    return Fabric(accelerator=accelerator, devices=1, precision=precision)
+    if devices == 1:
+        return Fabric(accelerator=accelerator, devices=1, precision=precision)
+    if accelerator == "cuda" and devices > torch.cuda.device_count():
+        raise InputError(f"--devices {devices}: this machine shows {torch.cuda.device_count()} GPUs to PyTorch; ask for as many")
+    return Fabric(accelerator=accelerator, strategy="ddp", devices=devices, precision=precision, plugins=[LightningEnvironment()])
 
 
 def make_deterministic(threads: int) -> None:
@@ -140,7 +150,9 @@ class Training:
     ) -> None:
         self.examples, self.train, self.config, self.seed, self.fabric = examples, train, config, seed, fabric
         self.rng = np.random.default_rng(seed)
-        self.inputs = partial(examples.augmented, rng=self.rng) if hasattr(examples, "augmented") else examples.inputs
+        self.rank, self.world = fabric.global_rank, fabric.world_size
+        views = np.random.default_rng([seed, self.rank]) if self.world > 1 else self.rng
+        self.inputs = partial(examples.augmented, rng=views) if hasattr(examples, "augmented") else examples.inputs
         torch.manual_seed(seed)
         self.network = make_model()
         self.per_epoch = min(config.examples_per_epoch or len(train), len(train))
@@ -150,6 +162,8 @@ class Training:
         self.falling = FallOnRise(optimizer, config.learning_rate) if config.schedule == "on-rise" else None
         self.model, self.optimizer = fabric.setup(compiled(self.network, fabric) if config.compile else self.network, optimizer)
         self.averaged = AveragedModel(self.network, avg_fn=partial(follow, config.average), use_buffers=True) if config.average else None
+        if self.rank:
+            torch.manual_seed(seed + OWN_DROPOUT * self.rank)
         self.rated = np.sort(self.rng.choice(train, min(RATE_ROWS, len(train)), replace=False)) if self.falling else train[:0]
 
     def epoch(self) -> float:
@@ -159,20 +173,25 @@ class Training:
         order = order if self.config.batch_size else np.sort(order)
         losses = [self.step(order[start : start + self.at_once]) for start in range(0, len(order), self.at_once)]
         if self.falling:
-            self.falling.note(mean_absolute_error(self.judged, self.examples, self.rated, self.config.batch_size, self.fabric))
-        return float(torch.stack(losses).mean()) if losses else math.nan
+            error = mean_absolute_error(self.judged, self.examples, self.rated, self.config.batch_size, self.fabric)
+            self.falling.note(self.fabric.broadcast(error))
+        return float(self.fabric.all_reduce(torch.stack(losses).mean())) if losses else math.nan
 
     def step(self, index: np.ndarray) -> torch.Tensor:
-        """Learn from these examples, a batch in memory at a time; return their loss."""
+        """Learn from these examples, a batch in memory at a time, of which each process takes its share; return the loss."""
         size = self.config.batch_size or len(index)
         batches = [index[start : start + size] for start in range(0, len(index), size)]
-        targets = [self.examples.targets(batch) for batch in batches]
+        own = [batch[self.rank :: self.world] for batch in batches]
+        targets = [self.examples.targets(part) for part in own]
         losses = []
         self.optimizer.zero_grad()
-        for batch, target, share in zip(batches, targets, self.shares(targets), strict=True):
-            inputs, target = self.fabric.to_device((self.inputs(batch), target))
-            losses.append(share * masked_mse(self.model(*inputs), target, scale_of(self.network), self.config.loss))
-            self.fabric.backward(losses[-1])
+        for number, (batch, part, target, share) in enumerate(zip(batches, own, targets, self.shares(targets), strict=True), 1):
+            if not len(part):  # fewer examples than processes: it reads one, which counts nothing, because all processes must take part
+                part, target = batch[:1], self.examples.targets(batch[:1])
+            inputs, target = self.fabric.to_device((self.inputs(part), target))
+            with self.fabric.no_backward_sync(self.model, enabled=number < len(batches)):
+                losses.append(share * masked_mse(self.model(*inputs), target, scale_of(self.network), self.config.loss))
+                self.fabric.backward(losses[-1])
         if self.config.clip_norm:
             self.fabric.clip_gradients(self.model, self.optimizer, max_norm=self.config.clip_norm, error_if_nonfinite=False)
         self.optimizer.step()
@@ -182,11 +201,15 @@ class Training:
         return torch.stack(losses).detach().sum()
 
     def shares(self, targets: list[torch.Tensor]) -> list[float]:
-        """Return what each batch's loss counts in that of the step: its share of the measured targets, or of the examples."""
-        if len(targets) == 1:
+        """Return what each batch's loss counts in that of the step: its share of the measured targets, or of the examples.
+
+        Of several processes each one's gradients count 1 / processes in the mean that moves the weights, which is made up for here.
+        """
+        if len(targets) == self.world == 1:
             return [1.0]
         sizes = [len(target) if self.config.loss == "sum" else int((~target.isnan()).sum()) for target in targets]
-        return [size / max(sum(sizes), 1) for size in sizes]
+        total = self.fabric.all_reduce(torch.tensor(sizes, dtype=torch.float64).sum(), reduce_op="sum")
+        return [self.world * size / max(float(total), 1) for size in sizes]
 
     @property
     def judged(self) -> nn.Module:
@@ -252,9 +275,8 @@ def fit_once(training: Training, valid: np.ndarray, offset: np.ndarray) -> Fit:
     weights, kept = training.weights(), None  # kept: the history's row of these weights
     for epoch in range(1, config.epochs + 1):
         loss = training.epoch()
-        valid_loss, spread, silent = validate(
-            training.judged, training.examples, judged, config.batch_size, training.fabric, known, config.loss
-        )
+        found = validate(training.judged, training.examples, judged, config.batch_size, training.fabric, known, config.loss)
+        valid_loss, spread, silent = training.fabric.broadcast(found)  # all processes decide by the first one's numbers
         history.append({"epoch": epoch, "seed": seed, "train_loss": loss, "valid_loss": valid_loss, "spread": spread, "silent": silent})
         better = valid_loss < (kept["valid_loss"] if kept else math.inf)
         if better if config.patience else epoch == config.epochs:
