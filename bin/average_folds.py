@@ -8,8 +8,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from exprcast.bundle import CALIBRATION, ENSEMBLE, WEIGHTS, Bundle
-from exprcast.calibration import CONFIDENCE, Calibration, clip, coverage, intervals, load
+from exprcast.bundle import ENSEMBLE, WEIGHTS, Bundle
+from exprcast.calibration import CONFIDENCE, Calibration, clip, coverage, intervals, of_bundle
 from exprcast.cli import InputError, log, run, whole_file, write_task
 from exprcast.dataset import TEST, TRAIN, VALID, Dataset, open_hdf5
 from exprcast.joined import JoinedDataset
@@ -83,7 +83,7 @@ def average_folds(options: argparse.Namespace) -> None:
     """Average, add intervals and how far each sample is from training, and write the file."""
     bundle, new = Bundle(options.bundle), Dataset(options.dataset)
     bundle.refuse_other(new)
-    training, calibration = bundle.training, read_calibration(bundle)
+    training, calibration = bundle.training, of_bundle(bundle)
     with ExitStack() as stack:
         files = [stack.enter_context(open_hdf5(path, "applied predictions")) for path in options.applied]
         members = Members(files, bundle, training.gene_role[bundle.folds] <= (VALID if bundle.refit else TRAIN))
@@ -95,21 +95,6 @@ def average_folds(options: argparse.Namespace) -> None:
             measured = write_predictions(out, members, training, new, calibration)
     if measured and options.measured_out:
         options.measured_out.write_text("RNA of new samples was measured\n")
-
-
-def read_calibration(bundle: Bundle) -> Calibration | None:
-    """Return the residuals of held-out samples, None where no sample was held out."""
-    if CALIBRATION not in bundle:
-        log.info(f"bundle {bundle.path.name}: no sample was held out in training, so predictions have no intervals")
-        return None
-    with bundle.hdf5(CALIBRATION) as file:
-        calibration = load(file)
-    if len(calibration.group) != bundle.content["samples"] or calibration.unit != bundle.unit:
-        made = f"{len(calibration.group)} samples in {calibration.unit[:40]}"
-        raise InputError(
-            f"bundle {bundle.path.name}: {CALIBRATION} is of {made}, the bundle of {bundle.content['samples']} in {bundle.unit}; copy it again"
-        )
-    return calibration
 
 
 def write_predictions(out: h5py.File, members: Members, training: Dataset, new: Dataset, calibration: Calibration | None) -> bool:

@@ -96,6 +96,45 @@ process APPLY {
     """
 }
 
+// Complete the transcriptomes of samples that have only landmark genes.
+process COMPLETE_MATRIX {
+    tag "${family}"
+    label 'torch'
+    label 'gpu'
+
+    input:
+    tuple val(family), path(bundle, stageAs: 'models/*'), val(_key)
+    path(matrices, arity: '1..*', stageAs: 'matrices/*')
+    path(landmarks, arity: '0..*', stageAs: 'landmarks/*') // the list that was trained with, where a matrix has probe sets
+    tuple val(unit), val(features) // unit: [tpm], or [] for the one that was trained on
+    tuple val(device), val(precision)
+    val code
+
+    output:
+    path("${family}.gctx", emit: gctx)
+    path('task.json', topic: tasks)
+
+    script:
+    def choices = unit.collect { name -> "--unit ${name}" } + landmarks.collect { path -> "--landmarks ${path}" }
+    """
+    complete_matrix.py \\
+        --bundle ${bundle} \\
+        --matrix ${matrices} ${choices.join(' ')} \\
+        --features ${features} \\
+        --device ${device} \\
+        --precision ${precision} \\
+        --threads ${task.cpus} \\
+        --code ${code} \\
+        --task-out task.json \\
+        --out ${family}.gctx
+    """
+
+    stub:
+    """
+    touch ${family}.gctx task.json
+    """
+}
+
 // Average all folds, with an interval around the mean, and say how far each sample is from training.
 process AVERAGE_FOLDS {
     tag "${family}"

@@ -62,6 +62,7 @@ process TRAIN {
         --seed ${seed} \\
         --control '${control}' \\
         --device ${device} \\
+        --devices ${task.accelerator?.request ?: 1} \\
         --precision ${precision} \\
         --threads ${task.cpus} \\
         --dataset ${dataset} \\

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from exprcast import calibration
-from exprcast.calibration import LEAST_OWN, calibrate, coverage, intervals, learn, load, save, widening
+from exprcast.calibration import LEAST_OWN, calibrate, coverage, half_widths, intervals, learn, load, save, widening
 from exprcast.cli import InputError
 from exprcast.dataset import TEST, TRAIN
 
@@ -20,7 +20,8 @@ HOSTILE = {
     "one axis": lambda group: replace(group, "residual", group["residual"][0]),
     "negative": lambda group: replace(group, "residual", -1 - group["residual"][:]),
     "infinite": lambda group: replace(group, "level", np.full(6, np.inf)),
-    "no distance": lambda group: replace(group, "distance", np.full(40, np.nan)),
+    "no distance of one": lambda group: replace(group, "distance", np.where(np.arange(40) == 7, np.nan, 1.0)),
+    "infinite distances": lambda group: replace(group, "distance", np.full(40, np.inf)),
     "empty": lambda group: replace(group, "residual", np.empty((0, 6), np.float32)),
     "no values": lambda group: replace(group, "distance", h5py.Empty("f8")),
     "too large": lambda group: too_large(group),
@@ -91,6 +92,18 @@ def test_nineteen_samples_leave_out_one_on_each_side(monkeypatch):
     found = learned(np.arange(1, 20, dtype=np.float32)[:, None], folds=1)
     low, high = intervals(found, np.full((1, 1, 1), 20, np.float32), np.zeros(1))
     assert (low.item(), high.item()) == (2, 38)  # errors of 18, the second largest
+
+
+def test_half_widths_are_the_intervals_around_one_networks_prediction():
+    """Also of a gene that was measured too rarely for its own errors, and of one that never was."""
+    errors = errors_of(60, 7, missing=0.1)
+    errors[10:, 5], errors[:, 6] = np.nan, np.nan
+    found = learned(errors, folds=1, unit="log2_intensity")
+    low, high = intervals(found, np.full((1, 1, 7), 8, np.float32), np.zeros(1))
+    half = half_widths(found)
+    assert half[:6] == pytest.approx(((high - low) / 2)[0, :6], rel=1e-5) and np.isnan(half[6])
+    known = np.sort(errors[:, 0][~np.isnan(errors[:, 0])])
+    assert half[0] == pytest.approx(known[-((len(known) + 1) // 10)])
 
 
 @pytest.mark.parametrize("samples", [LEAST_OWN, 38, 39, 100])
@@ -309,6 +322,18 @@ def test_a_saved_calibration_gives_the_same_intervals(pieces, tmp_path):
     given = predictions_of(4, 3, 60), np.linspace(0, 1, 3)
     assert found.growth and read.unit == UNIT and np.array_equal(intervals(read, *given), intervals(found, *given))
     assert np.array_equal(coverage(read), coverage(found))
+
+
+def test_without_distances_intervals_do_not_grow(tmp_path):
+    """Of data without open chromatin."""
+    found = learned(errors_of(40, 6), distance=np.full(40, np.nan))
+    with h5py.File(tmp_path / "bundle.h5", "w") as file:
+        save(found, file.create_group("calibration"))
+        read = load(file["calibration"])
+    assert read.growth == 0 and np.array_equal(
+        intervals(read, predictions_of(4, 3, 6), np.full(3, np.nan)),
+        intervals(learned(errors_of(40, 6), distance=np.zeros(40)), predictions_of(4, 3, 6), np.zeros(3)),
+    )
 
 
 @pytest.mark.parametrize("damage", HOSTILE.values(), ids=HOSTILE)

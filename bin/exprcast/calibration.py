@@ -24,7 +24,8 @@ import h5py
 import numpy as np
 from scipy.stats import rankdata
 
-from exprcast.cli import InputError
+from exprcast.bundle import CALIBRATION, Bundle
+from exprcast.cli import InputError, log
 from exprcast.dataset import TEST
 from exprcast.means import nan_mean
 from exprcast.scoring import row_blocks
@@ -246,6 +247,15 @@ def intervals(calibration: Calibration, by_fold: np.ndarray, distance: np.ndarra
     return clip(low, calibration.unit), clip(high, calibration.unit)
 
 
+def half_widths(calibration: Calibration) -> np.ndarray:
+    """Return (genes,) float32 errors that one in ten held-out values exceeded: a prediction ± this is what `intervals` makes, around one network's
+    prediction, for a sample at the middle distance. NaN where a gene was never measured."""
+    half = np.full(calibration.residual.shape[1], np.nan, dtype=np.float32)
+    for columns, errors, _, rank in error_blocks(calibration):
+        half[columns] = np.partition(errors, -rank, axis=1)[:, -rank]
+    return half
+
+
 def clip(values: np.ndarray, unit: str) -> np.ndarray:
     """Return predictions or ends of intervals, none below 0 where no value can be: log2(x + 1)."""
     return np.maximum(values, 0) if unit.startswith("log2(") else values
@@ -347,10 +357,10 @@ def load(group: h5py.Group) -> Calibration:
     wrong = [f"{name} is {arrays[name].shape}" for name, shape in shapes.items() if arrays[name].shape != shape or 0 in shape]
     if wrong:
         raise InputError(f"{where}: arrays do not fit each other ({', '.join(wrong)}); the file is damaged or from elsewhere")
-    held_out = ~np.isnan(arrays["residual"]).all(axis=1)
+    distances = arrays["distance"][~np.isnan(arrays["residual"]).all(axis=1)]
     fine = {
         "residual": not (arrays["residual"] < 0).any() and not np.isinf(arrays["residual"]).any(),
-        "distance": np.isfinite(arrays["distance"][held_out]).all(),
+        "distance": np.isfinite(distances).all() or np.isnan(distances).all(),  # none where there is no open chromatin
         "level": not np.isinf(arrays["level"]).any(),
     }
     if not all(fine.values()):
@@ -362,6 +372,21 @@ def load(group: h5py.Group) -> Calibration:
     if not isinstance(unit, str):
         raise InputError(f"{where}: no unit; the file is damaged or from elsewhere")
     return learn(unit, **arrays)
+
+
+def of_bundle(bundle: Bundle) -> Calibration | None:
+    """Return the residuals of held-out samples, None where no sample was held out."""
+    if CALIBRATION not in bundle:
+        log.info(f"bundle {bundle.path.name}: no sample was held out in training, so predictions have no intervals")
+        return None
+    with bundle.hdf5(CALIBRATION) as file:
+        calibration = load(file)
+    if len(calibration.group) != bundle.content["samples"] or calibration.unit != bundle.unit:
+        made = f"{len(calibration.group)} samples in {calibration.unit[:40]}"
+        raise InputError(
+            f"bundle {bundle.path.name}: {CALIBRATION} is of {made}, the bundle of {bundle.content['samples']} in {bundle.unit}; copy it again"
+        )
+    return calibration
 
 
 def read_array(group: h5py.Group, name: str, kinds: str, where: str) -> np.ndarray:
