@@ -9,7 +9,18 @@ from exprcast.families import dgex, dgex_transductive
 from exprcast.family import make_config, make_model
 from exprcast.folds import Rows
 from exprcast.landmark_network import choose_alpha, fit_ridge
-from exprcast.landmarks import LEAST_SD, Reader, Targets, deal_parts, listed, map_by_rank, mean_of_nearest, nearest_landmarks, series_of, stretch
+from exprcast.landmarks import (
+    LEAST_SD,
+    Reader,
+    Targets,
+    deal_parts,
+    listed,
+    map_by_rank,
+    mean_of_nearest,
+    nearest_landmarks,
+    series_of,
+    stretch,
+)
 from tiny import read_examples
 
 NAN = np.nan
@@ -89,7 +100,10 @@ def test_what_training_samples_are_read_as_does_not_change_with_held_out_ones(tm
     other = values.copy()
     other[8:] = other[8:] * 5 + 3
     batch = list("aaaabbbbbccc")
-    first, second = (read(family, write(tmp_path / f"{name}.h5", one, 3, batch=batch), range(8), quantile=quantile) for name, one in (("a", values), ("b", other)))
+    first, second = (
+        read(family, write(tmp_path / f"{name}.h5", one, 3, batch=batch), range(8), quantile=quantile)
+        for name, one in (("a", values), ("b", other))
+    )
     np.testing.assert_array_equal(first.landmarks[:8], second.landmarks[:8])
     np.testing.assert_array_equal(first.values[:8], second.values[:8])
     if quantile == "none":

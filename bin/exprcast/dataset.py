@@ -65,8 +65,6 @@ LAYOUT = (
     Entry("similarity/gene", ("pairs",), "i4", "pairs"),
     Entry("similarity/other", ("pairs",), "i4"),
     Entry("similarity/containment", ("pairs",), "f4"),
-    Entry("lists/landmark", ("genes",), "u1"),
-    Entry("lists/target", ("genes",), "u1"),
     Entry("labels/value", ("labels", "genes"), "f4", "labels", ("unit",)),
     Entry("labels/name", ("labels",), "text"),
     Entry("lists/landmark", ("genes",), "u1"),

@@ -13,7 +13,7 @@ from exprcast.training import Settings
 
 ACTIVATIONS = {"gelu": nn.GELU, "tanh": nn.Tanh}
 WORDS = {"activation": tuple(ACTIVATIONS), "quantile": QUANTILE}
-ALPHAS = np.logspace(-4, 3, 15)  # of ridge, in units of the mean eigenvalue of the landmarks' covariance
+ALPHAS = np.logspace(-4, 3, 29)  # of ridge, in units of the mean eigenvalue of the landmarks' covariance
 FEW_TARGETS, FEW_SAMPLES = 1_000, 2_000  # enough to choose a penalty, and to find principal components
 OUT_LIMIT = 1e-4  # of the published initial weights of the last layer
 
@@ -31,7 +31,7 @@ class NetworkSettings(Settings):
     outputs_counted: int = 0  # gradients of hidden layers are as of so many targets, whatever their number; 0 = of all
     epochs: int = 60
     patience: int = 15
-    batch_size: int = 32
+    batch_size: int = 128
     quantile: str = "other"  # which samples are mapped by rank onto the training samples: none, all, or those in another unit
 
     def __post_init__(self) -> None:

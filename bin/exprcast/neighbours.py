@@ -22,8 +22,8 @@ PENALTIES = np.logspace(-3, 1, 9)  # in units of the kernel's mean diagonal, whi
 def fit_nearest(axes: str, examples: Examples, mean: Fitted, train: np.ndarray, valid: np.ndarray, chosen: Fitted | None = None) -> Fitted:
     """Return what every member copies from its nearest training member; where that one was not measured, from the next one that was.
 
-    Of samples it is the mean over as many as the family asks for, then those at the smallest Euclidean distance. Else similarity is the correlation of profiles as deviations from the training mean, or the cosine of whole genomes; a training member is
-    never its own neighbour.
+    Of samples it is the mean over as many as the family asks for, then those at the smallest Euclidean distance. Else similarity is the
+    correlation of profiles as deviations from the training mean, or the cosine of whole genomes; a training member is never its own neighbour.
     Nothing is chosen on validation.
     """
     matrix = target_matrix(axes, examples, train)

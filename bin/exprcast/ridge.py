@@ -87,12 +87,15 @@ def feature_moments(examples: Examples, index: np.ndarray) -> tuple[np.ndarray, 
 def solve(
     axes: str, examples: Examples, mean: Fitted, train: np.ndarray, found: list[tuple[np.ndarray, np.ndarray]], ridge: Fitted
 ) -> list[Part]:
-    """Decompose the features' covariance for each pattern (places in train, outputs); examples are read in blocks."""
-    parts = []
+    """Decompose the features' covariance for each pattern (places in train, outputs); examples are read in blocks.
+
+    Of samples, which are few, sums are of doubles.
+    """
+    dtype, parts = np.float64 if axes == "samples" else np.float32, []
     for rows, columns in found:
         gram, moment = 0.0, 0.0
         for block in blocks(train[rows]):
-            x = standardised(examples, block, ridge).astype(np.float32)
+            x = standardised(examples, block, ridge).astype(dtype)
             y = np.nan_to_num(residual(axes, examples, mean, block)[:, columns])
             gram, moment = gram + (x.T @ x).astype(np.float64), moment + (x.T @ y).astype(np.float64)
         values, vectors = np.linalg.eigh(gram / len(rows))

@@ -44,7 +44,13 @@ WORDS = {
     "r_sample_median": "in which {row}s a gene is higher or lower than usual; median over genes",
 }
 REPLICATES = ("replicate", "ceiling")
-GAINS = {"r_gene_dev": "r_gene_dev", "r_sample": "r_sample", "r_gene": "r_gene", "mse": "mse saved", "genes_better": "genes with a smaller mae_sd"}
+GAINS = {
+    "r_gene_dev": "r_gene_dev",
+    "r_sample": "r_sample",
+    "r_gene": "r_gene",
+    "mse": "mse saved",
+    "genes_better": "genes with a smaller mae_sd",
+}
 RULES = [
     (
         "mean",
@@ -52,13 +58,20 @@ RULES = [
         "A gene that is not in training gets the mean of all that are, so that r_gene_dev needs genes seen in training.",
     ),
     ("ridge", "That mean plus a linear function of the inputs that the model reads."),
-    ("nearest", "The measured values of the training sample whose inputs are most similar."),
+    (
+        "nearest",
+        "The measured values of the training sample whose inputs are most similar; of landmark genes, the mean of the ten nearest samples.",
+    ),
     ("kernel", "That mean plus a smooth function of all inputs at once: kernel ridge regression."),
     ("trees", "That mean plus a sum of decision trees on the same inputs: gradient boosting."),
     ("shuffled", "A control, no rule: the same network trained on labels that were shuffled. It should predict nothing."),
     ("replicate", "No prediction: another replicate of the same sample, as measured. Shows how well a measurement repeats."),
     ("ceiling", "The square root of that: what a perfect prediction would reach against one replicate."),
-    ("rule", "The family's own simple rule; for open chromatin, peaks summed with weights that fall with distance from the TSS."),
+    (
+        "rule",
+        "The family's own simple rule; for open chromatin, peaks summed with weights that fall with distance from the TSS; "
+        "for landmark genes, the mean of the 20 that correlate most with a gene in training (KNN-GE).",
+    ),
 ]
 RULES_OF_GENES = {
     "mean": "The mean over training genes, one number for all genes of a fold: it has no correlation (NA). Pooled, a small one is left, because the means of folds differ.",

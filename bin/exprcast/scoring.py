@@ -18,9 +18,31 @@ from exprcast.metrics import deviation, pearson, rank
 from exprcast.moments import SUMS, Moments, add_rows, centre, correlate, draw_correlations, measure, merge, merge_all, sum_blocks
 
 MODEL, BEST_SEED = "model", "best seed"
-PREDICTION_KEYS = ("rows", "columns", "folds", "seeds", "status", "observed", "role", "predicted", "training_mean", "training_sd", "baselines")
+PREDICTION_KEYS = (
+    "rows",
+    "columns",
+    "folds",
+    "seeds",
+    "status",
+    "observed",
+    "role",
+    "predicted",
+    "training_mean",
+    "training_sd",
+    "baselines",
+)
 MOST_BLOCKS = 500  # of genes, when genes are drawn
-FOLD_SUMS = ("r_gene", "rows with one", "r_gene_dev", "rows with one", "squared errors", "absolute errors", "cells", "absolute errors in SD", "cells with SD")
+FOLD_SUMS = (
+    "r_gene",
+    "rows with one",
+    "r_gene_dev",
+    "rows with one",
+    "squared errors",
+    "absolute errors",
+    "cells",
+    "absolute errors in SD",
+    "cells with SD",
+)
 LEAST_SD = 1e-3  # is added to a training standard deviation that errors are counted in
 ROWS = 64  # read at once from a file that is not chunked
 

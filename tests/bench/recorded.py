@@ -20,17 +20,18 @@ SCRIPTS = (
     "combine",
     "ensemble",
 )
-COLUMNS = ("part", "name", "value", "low", "high", "floor", "seed", "code", "command")
+COLUMNS = ("part", "name", "value", "low", "high", "floor", "most", "seed", "code", "command")
 
 
 class Row(NamedTuple):
-    """One number; low and high are its interval or range, floor what is asked for (empty: nothing)."""
+    """One number; low and high are its interval or range, floor and most what it should be at least and at most (empty: nothing is asked)."""
 
     name: str
     value: float
     low: float | None = None
     high: float | None = None
     floor: float | None = None
+    most: float | None = None
 
 
 def fingerprint(*families: str) -> str:
@@ -75,9 +76,16 @@ def table(rows: list[Row]) -> None:
     print()
     for row in rows:
         interval = "" if row.low is None else f"  {row.low:7.4f} to {row.high:7.4f}"
-        print(f"{row.name:58s}{row.value:9.4f}{interval}" + ("" if row.floor is None else f"  floor {row.floor}"))
+        print(
+            f"{row.name:58s}{row.value:9.4f}{interval}"
+            + ("" if row.floor is None else f"  floor {row.floor}")
+            + ("" if row.most is None else f"  at most {row.most:.4f}")
+        )
 
 
 def missed(rows: list[Row]) -> list[str]:
-    """Return the numbers below their floor."""
-    return [f"{row.name}: {row.value:.4f}, floor {row.floor:.4f}" for row in rows if row.floor is not None and not row.value >= row.floor]
+    """Return the numbers below their floor, or above what they may be at most."""
+    low = [f"{row.name}: {row.value:.4f}, floor {row.floor:.4f}" for row in rows if row.floor is not None and not row.value >= row.floor]
+    return low + [
+        f"{row.name}: {row.value:.4f}, at most {row.most:.4f}" for row in rows if row.most is not None and not row.value <= row.most
+    ]

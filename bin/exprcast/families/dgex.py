@@ -31,7 +31,8 @@ UNITS = (*LINEAR, *LOGARITHMIC)
 METHODS = (
     "A network with hidden layers of {hidden} units ({activation}) reads the landmark genes of a sample as z-scores by training samples and predicts all "
     "target genes at once. Its settings: beside_ridge {beside_ridge} (it predicts what ridge regression leaves over), components {components} (principal "
-    "components of that; 0: each target by itself), dropout {dropout_input} of landmarks and {dropout} of units, quantile {quantile} (which samples are mapped by rank onto training samples)."
+    "components of that; 0: each target by itself), dropout {dropout_input} of landmarks and {dropout} of units, "
+    "quantile {quantile} (which samples are mapped by rank onto training samples)."
 )
 
 
@@ -43,6 +44,11 @@ class Config(NetworkSettings):
 PRESETS = {
     "default": {},
     "quick": {"epochs": 4, "hidden": [32]},
+    "paper": {
+        "hidden": [9_000, 9_000, 9_000], "activation": "tanh", "dropout_input": 0.0, "dropout": 0.1, "beside_ridge": False, "components": 0,
+        "outputs_counted": 4_760, "quantile": "all", "loss": "sum", "optimizer": "sgd", "momentum": 0.5, "learning_rate": 3e-4, "later_rate": 3.0,
+        "schedule": "on-rise", "weight_decay": 0.0, "clip_norm": 0.0, "batch_size": 200, "epochs": 200, "patience": 0,
+    },
 }  # fmt: skip
 
 

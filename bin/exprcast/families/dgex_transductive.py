@@ -19,10 +19,22 @@ from exprcast.landmark_network import Model as Model
 from exprcast.landmark_network import NetworkSettings
 from exprcast.landmark_network import initialise as initialise
 from exprcast.landmarks import INPUTS as INPUTS
-from exprcast.landmarks import LEAST_SERIES, LINEAR, LOGARITHMIC, LandmarkExamples, Reader, blocks, listed, mean_of_nearest, nearest_landmarks, series_of
+from exprcast.landmarks import (
+    LEAST_SERIES,
+    LINEAR,
+    LOGARITHMIC,
+    LandmarkExamples,
+    Reader,
+    blocks,
+    listed,
+    mean_of_nearest,
+    nearest_landmarks,
+    series_of,
+)
 from exprcast.landmarks import TARGET as TARGET
 
 EXAMPLES = "samples"
+REFERENCES = True  # of a series that training has samples of
 UNITS = (*LINEAR, *LOGARITHMIC)
 METHODS = (
     "A network with hidden layers of {hidden} units ({activation}) reads the landmark genes of a sample as z-scores within its series and predicts all "
@@ -52,7 +64,9 @@ def prepare(dataset: Dataset, rows: Rows, config: Config) -> dict:
     number = series_of(dataset)[rows.samples]
     alone = int((np.bincount(number)[number] < LEAST_SERIES).sum())
     if alone:
-        log.warning(f"warning: {alone:,} training samples are of series with fewer than {LEAST_SERIES} of them: without z-scores they teach nothing")
+        log.warning(
+            f"warning: {alone:,} training samples are of series with fewer than {LEAST_SERIES} of them: without z-scores they teach nothing"
+        )
     return {
         "learnt": torch.from_numpy(rows.samples),
         "components": torch.tensor(min(config.components, max(len(rows.samples) - 1, 1))),
