@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from scipy.sparse import csc_matrix
 
-from exprcast.cli import InputError
 from exprcast.dataset import Dataset
 from exprcast.folds import GROUP_COLUMNS, deal, group_samples
 
@@ -25,16 +24,12 @@ LEAST_SD = 1e-3  # is added to each standard deviation
 SAMPLES_AT_ONCE = 1_024
 NEAR = 20  # landmarks that tell a target's level by the simple rule
 PARTS = 5  # of the training samples, each left out once to choose a penalty
-
 LEAST_SERIES = 3  # samples, for a standard deviation of their own
 
 
 def listed(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Return the numbers of the landmarks and of the targets among the dataset's genes; each list needs one gene at least."""
+    """Return the numbers of the landmarks and of the targets among the dataset's genes."""
     landmarks, targets = (np.flatnonzero(dataset.array(entry)) for entry in INPUTS[1:])
-    for genes, name in ((landmarks, "landmark"), (targets, "target")):
-        if not len(genes):
-            raise InputError(f"{dataset.path.name} has no {name} gene; give lists whose ids are those of the matrix")
     return landmarks, targets
 
 
