@@ -17,6 +17,7 @@ from exprcast.family import AXES, check_inputs, describe_methods, example_roles,
 from exprcast.folds import train_rows
 from exprcast.metrics import pearson
 from exprcast.prepared import STAGES, Prepared, map_array, packed
+from exprcast.resident import ROOM, Resident, fits, resident
 from exprcast.training import fit, make_fabric
 from tiny import read_examples, tiny_dataset
 from tiny import run_script as run
@@ -119,6 +120,20 @@ def test_the_methods_text_names_the_settings(name, folder):
     family = load_family(name, folder)
     text = describe_methods(family, make_config(family, "default", {"epochs": 77}))
     assert "77 epochs" in text and "{" not in text
+
+
+@every_family
+def test_examples_held_on_a_device_are_the_same(name, folder, tmp_path):
+    family, dataset, config = load(name, folder, tmp_path)
+    examples = read_examples(family, dataset, config)
+    some = np.flatnonzero(np.arange(len(examples)) % 3 > 0)
+    held = Resident(examples, some[::-1].copy(), torch.device("cpu"))
+    index = some[[3, 0, 2]]
+    assert all(torch.equal(ours, own) for ours, own in zip(held.inputs(index), examples.inputs(index), strict=True))
+    assert torch.equal(held.targets(index).nan_to_num(-1), examples.targets(index).nan_to_num(-1))
+    bytes_needed = sum(part.nbytes for part in (*examples.inputs(some), examples.targets(some)))
+    assert fits(examples, some, int(bytes_needed / ROOM) + 1) and not fits(examples, some, int(bytes_needed / ROOM) - 10)
+    assert resident(examples, some, torch.device("cpu")) is None
 
 
 @every_family

@@ -29,6 +29,7 @@ from torch.optim.swa_utils import AveragedModel
 from exprcast.cli import InputError, log
 from exprcast.family import Examples
 from exprcast.learning_rates import FallOnRise, make_optimizer, make_schedule
+from exprcast.resident import resident
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -152,7 +153,9 @@ class Training:
         self.rng = np.random.default_rng(seed)
         self.rank, self.world = fabric.global_rank, fabric.world_size
         views = np.random.default_rng([seed, self.rank]) if self.world > 1 else self.rng
-        self.inputs = partial(examples.augmented, rng=views) if hasattr(examples, "augmented") else examples.inputs
+        source = resident(examples, train, fabric.device) or examples
+        self.inputs = partial(examples.augmented, rng=views) if hasattr(examples, "augmented") else source.inputs
+        self.targets = source.targets
         torch.manual_seed(seed)
         self.network = make_model()
         self.per_epoch = min(config.examples_per_epoch or len(train), len(train))
@@ -182,12 +185,12 @@ class Training:
         size = self.config.batch_size or len(index)
         batches = [index[start : start + size] for start in range(0, len(index), size)]
         own = [batch[self.rank :: self.world] for batch in batches]
-        targets = [self.examples.targets(part) for part in own]
+        targets = [self.targets(part) for part in own]
         losses = []
         self.optimizer.zero_grad()
         for number, (batch, part, target, share) in enumerate(zip(batches, own, targets, self.shares(targets), strict=True), 1):
             if not len(part):  # fewer examples than processes: it reads one, which counts nothing, because all processes must take part
-                part, target = batch[:1], self.examples.targets(batch[:1])
+                part, target = batch[:1], self.targets(batch[:1])
             inputs, target = self.fabric.to_device((self.inputs(part), target))
             with self.fabric.no_backward_sync(self.model, enabled=number < len(batches)):
                 losses.append(share * masked_mse(self.model(*inputs), target, scale_of(self.network), self.config.loss))
