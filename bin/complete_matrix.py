@@ -9,6 +9,7 @@ interval that held 90 % of the values of held-out training samples.
 import argparse
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -30,7 +31,8 @@ from exprcast.profiles import Profiles
 from exprcast.training import make_deterministic, make_fabric
 from exprcast.training import predict as predict_examples
 
-SAMPLES_AT_ONCE, BATCH = 4_096, 1_024  # in memory; in a network
+SAMPLES_AT_ONCE, BATCH = 2_048, 1_024  # in memory; in a network
+KEPT_BYTES = 2**29  # of files of networks: where all have fewer they stay in memory
 INTERVAL = f"interval_{round(100 * CONFIDENCE)}"
 
 
@@ -51,7 +53,7 @@ def complete_matrix(options: argparse.Namespace) -> None:
 
 
 class Networks:
-    """All networks of a bundle, each loaded when it is needed: memory holds one at a time."""
+    """All networks of a bundle; where they are large, memory holds one at a time."""
 
     def __init__(self, bundle: Bundle, options: argparse.Namespace) -> None:
         self.bundle, self.training, told = bundle, bundle.training, f"bundle {bundle.path.name}"
@@ -64,6 +66,9 @@ class Networks:
         check_inputs(self.family, self.training)
         self.unit, self.fabric = self.training.unit(self.family.TARGET), make_fabric(options.device, options.precision)
         self.landmarks, self.targets = listed(self.training)  # numbers of genes
+        names = [network_file(fold, seed) for fold in bundle.folds for seed in bundle.seeds]
+        small = sum(bundle.content["files"][name]["bytes"] for name in names) <= KEPT_BYTES
+        self.load = cache(self.load_network) if small else self.load_network
         with faults_of(bundle, "its networks"):
             self.check_networks()
 
@@ -92,9 +97,12 @@ class Networks:
         if unit != self.unit:
             log.warning(f"warning: {both}: each sample is put on the scale of training samples by rank")
 
-    def load(self, fold: int, seed: int) -> dict:
-        """Return a network's checkpoint."""
-        return load_checkpoint(self.bundle.file(network_file(fold, seed)))
+    def load_network(self, fold: int, seed: int) -> dict:
+        """Return a network's checkpoint, its weights as a network."""
+        content = load_checkpoint(self.bundle.file(network_file(fold, seed)))
+        model = self.family.Model(self.family.Config(**content["config"]), content["sizes"])
+        model.load_state_dict(content.pop("weights"))
+        return content | {"network": self.fabric.setup(model), "selection": None}
 
     def predict(self, profiles: Profiles) -> np.ndarray:
         """Return (samples, targets) float32, the mean over folds and seeds."""
@@ -104,7 +112,8 @@ class Networks:
             for seed in self.bundle.seeds:
                 content = self.load(fold, seed)
                 examples = examples or self.read(profiles, content)
-                total += self.predict_one(examples, content)
+                every = np.arange(len(profiles.samples))
+                total += predict_examples(content["network"], examples, every, BATCH, self.fabric).numpy()
         total /= len(self.bundle.folds) * len(self.bundle.seeds)
         if not np.isfinite(total).all():
             raise InputError(f"bundle {self.bundle.path.name} predicts what is no number; train again")
@@ -115,12 +124,6 @@ class Networks:
         config = self.family.Config(**content["config"])
         arrays = extract_arrays(self.family, profiles, config, content["state"])
         return self.family.examples(profiles, config, content["state"], arrays)
-
-    def predict_one(self, examples: Examples, content: dict) -> np.ndarray:
-        """Return (samples, targets) of one network."""
-        model = self.family.Model(self.family.Config(**content["config"]), content["sizes"])
-        model.load_state_dict(content["weights"])
-        return predict_examples(self.fabric.setup(model), examples, np.arange(len(examples)), BATCH, self.fabric).numpy()
 
 
 def open_landmarks(options: argparse.Namespace, networks: Networks, unit: str, scratch: Path) -> tuple[SampleMatrix, list[Gene]]:

@@ -169,6 +169,11 @@ class Dataset:
         return np.arange(len(self.samples))
 
     @property
+    def judged(self) -> bool:
+        """Say whether targets are going to be read."""
+        return True
+
+    @property
     def n_folds(self) -> int:
         """Return the number of folds."""
         return len(self.sample_role)

@@ -24,6 +24,11 @@ class JoinedDataset:
         """Return the places of the new samples: only their examples are going to be read."""
         return len(self.training.samples) + np.arange(len(self.rows))
 
+    @property
+    def judged(self) -> bool:
+        """Say whether targets are going to be read."""
+        return True
+
     def has(self, path: str) -> bool:
         """Say whether training's dataset has an entry."""
         return self.training.has(path)

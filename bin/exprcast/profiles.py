@@ -22,6 +22,11 @@ class Profiles:
         """Return the samples whose examples are going to be read: all of them."""
         return np.arange(len(self.samples))
 
+    @property
+    def judged(self) -> bool:
+        """Say whether targets are going to be read: there are none."""
+        return False
+
     def has(self, path: str) -> bool:
         """Say whether an entry is known of these samples, or of genes."""
         return path == EXPRESSION or path in self.texts or ("samples" not in ENTRIES[path].axes and self.training.has(path))

@@ -76,7 +76,7 @@ def extract(dataset: Dataset, config: Config, state: dict, allocate: Allocate) -
     x, y = (allocate(name, (len(every), len(reader.genes)), "f4") for name, reader in zip(("landmarks", "targets"), readers, strict=True))
     for part in blocks(every):
         x[part] = np.nan_to_num((readers[0].read(part) - state["mean"].numpy()) / state["sd"].numpy())
-        y[part] = readers[1].read(part)
+        y[part] = readers[1].read(part) if dataset.judged else np.nan
 
 
 def examples(dataset: Dataset, config: Config, state: dict, extracted: dict[str, np.ndarray]) -> LandmarkExamples:
