@@ -58,14 +58,13 @@ def groupNames(values) {
     (values.matrix_groups ?: '').tokenize(',').collect { pair -> pair.tokenize('=')[0] }
 }
 
-// Return what is wrong beside --matrix: no line or several. `other` are the chosen families that read something else, `reading` all that read landmarks.
-def wrongMatrix(values, other, reading) {
+// Return what is wrong beside --matrix: no line or several.
+def wrongMatrix(values) {
     def unnamed = values.group_by == 'random' ? [] : (values.group_by ?: '').tokenize(',') - groupNames(values)
     [
         values.matrix_unit ? null : "--matrix_unit is needed: what the numbers of --matrix mean; choose from ${matrixUnits().join(', ')}",
         values.landmarks && values.targets ? null : '--landmarks, --targets: both lists are needed beside --matrix: the genes that are measured, and those that are predicted from them',
         values.hold_out == 'samples' ? null : "--hold_out ${values.hold_out}: targets are predicted from landmarks of the same sample; give --hold_out samples",
-        other ? "--families ${other.join(',')}: reads no landmarks; ${reading ? "choose from ${reading.join(', ')}, or none" : 'give --families none'}" : null,
         unnamed && !values.fold_table ? "--group_by ${values.group_by}: --matrix_groups names no ${unnamed.join(', ')}; write --matrix_groups ${unnamed[0]}=COLUMN" : null,
     ].findAll()
 }

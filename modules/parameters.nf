@@ -131,13 +131,21 @@ def wrongSources(values, sheet) {
     if (ways.size() > 1) {
         return ["--${given.join(', --')}: give only one of files, --promoters, --matrix, --dataset and --simulate"]
     }
-    def measuring = knownFamilies().keySet().findAll { family -> familiesThatRead(family, 'lists/landmark') }
-    def chosen = splitFamilies(values.families ?: '').collect { family, _preset -> family }
-    if (ways == ['matrix']) {
-        return wrongMatrix(values, values.families == 'none' ? [] : chosen - measuring, measuring)
-    }
-    def blind = ways == ['dataset'] ? [] : chosen.findAll { family -> family in measuring }
-    (blind ? ["--families ${blind.join(',')}: reads landmark genes; give --matrix with --landmarks and --targets"] : []) + (ways == ['files'] && !sheet.problems ? wrongFiles(values, sheet.samples) : []) + (ways[0] in ['files', 'promoters'] && !values.samples ? wrongGenesAlone(values) : [])
+    def own = ways == ['matrix'] ? wrongMatrix(values) : (ways == ['files'] && !sheet.problems ? wrongFiles(values, sheet.samples) : [])
+    wrongReading(values, ways[0]) + own + (ways[0] in ['files', 'promoters'] && !values.samples ? wrongGenesAlone(values) : [])
+}
+
+// Return what is wrong where families that read landmark genes have no matrix, or a matrix has nothing for the chosen ones.
+def wrongReading(values, way) {
+    def known = knownFamilies().keySet()
+    def measuring = familiesWith(known.join(','), '(?m)^from exprcast\\.landmarks import|"lists/landmark"')
+    def chosen = splitFamilies(values.families ?: '').collect { family, _preset -> family }.findAll { family -> family in known }
+    def blind = chosen - measuring
+    def lost = chosen.findAll { family -> family in measuring }
+    [
+        way == 'matrix' && blind ? "--families ${blind.join(',')}: reads no landmark genes, and a matrix has nothing else; choose from ${(measuring + ['none']).join(', ')}" : null,
+        way in ['files', 'promoters', 'simulate'] && lost ? "--families ${lost.join(',')}: reads landmark genes; give --matrix with --landmarks and --targets" : null,
+    ].findAll()
 }
 
 // Return what is wrong where there are genes and no samples.

@@ -1,4 +1,5 @@
-"""Seconds and memory of importing 111,009 arrays × 22,268 probe sets as 10,463 genes, near duplicates sought over all pairs; and of text.
+"""Seconds and memory of importing 111,009 arrays × 22,268 probe sets as 10,463 genes, near duplicates sought over all pairs; of their dataset and
+the check of its folds; and of text.
 
 python -m pytest tests/bench/bench_matrices.py -s                                         7 minutes, 15 GB in the temporary folder
 SAMPLES=5000 PROBES=4000 TEXT_SAMPLES=500 python -m pytest tests/bench/bench_matrices.py -s    a quick look
@@ -69,6 +70,12 @@ def test_a_compendium_becomes_genes_and_loses_its_near_duplicates(arrays):
     assert dropped == {later for _, later in twins}, "each planted twin, and nothing else"
     with h5py.File(folder / "out/matrix.h5") as file:
         assert len(file["samples/id"]) == SAMPLES - len(twins)
+    words = ["--main", folder / "out", "--folds", 10, "--group-by", "random", "--sets-out", folder / "sets.tsv"]
+    measure(folder, "assemble_matrices", *words, "--out", folder / "dataset.h5", most_gb=MOST_GB)
+    tables = ["--leakage-out", folder / "leakage.tsv", "--nearest-out", folder / "nearest.tsv"]
+    measure(folder, "check_folds", "--dataset", folder / "dataset.h5", *tables, "--out", folder / "folds.txt", most_gb=MOST_GB)
+    nearest = [row for _, row in read_table(folder / "nearest.tsv", ["id", "nearest"])]
+    assert len({row["id"] for row in nearest}) == len(nearest) == SAMPLES - len(twins), "each sample is tested once"
 
 
 def test_a_text_of_genes_by_samples_is_turned_round(arrays):
