@@ -83,8 +83,13 @@ def test_what_is_wrong_beside_a_matrix_is_said_before_any_task(pipeline, folder,
         "bad.csv: no set has the role test: .*",
     )
     assert "Submitted" not in run.text
-    run = pipeline(tmp_path, *words(folder, simulate="true", bin_bp=100, duplicates="0", matrix_groups="series"))
-    expect_refused(run, "--duplicates 0: not possible; .* 1.0:report", "--matrix_groups series: not possible; .* batch=series,donor=person")
+    run = pipeline(tmp_path, *words(folder, simulate="true", bin_bp=100, duplicates="0", matrix_groups="series", matrix_unit="fpkm"))
+    expect_refused(
+        run,
+        "--matrix_unit fpkm: choose from counts, cpm, tpm, rpkm, log2_intensity, zscore",
+        "--duplicates 0: not possible; .* 1.0:report",
+        "--matrix_groups series: not possible; .* batch=series,donor=person",
+    )
     run = pipeline(tmp_path, *words(folder, simulate="true"))
     expect_refused(run, "--matrix, --simulate: give only one of files, --promoters, --matrix, --dataset and --simulate")
     expect_refused(pipeline(tmp_path, "--simulate", "--landmarks", folder / "landmarks.tsv"), "--landmarks: has no effect without --matrix")
