@@ -12,7 +12,7 @@ include { MODELS } from './modules/models'
 include { EVALUATION } from './modules/evaluation'
 include { BUNDLES } from './modules/bundles'
 include { SEQUENCE } from './modules/sequence'
-include { APPLICATION ; CHECKED_BUNDLES } from './modules/application'
+include { APPLICATION ; CHECKED_BUNDLES ; COMPLETION } from './modules/application'
 
 workflow {
     main:
@@ -26,15 +26,16 @@ workflow {
     accessibility = ACCESSIBILITY(samples.peaks, reference.chrom_sizes, options.tables)
     features = expression.matrices.mix(accessibility.bins, reference.features)
     modelled = reference.tables.filter { _files -> options.models.families } // --families none stops here
-    matrices = MATRICES(options.matrices, options.folds, options.tables.min_detected, seed)
+    matrices = MATRICES(options.completed ? options.matrices + [matrix: null] : options.matrices, options.folds, options.tables.min_detected, seed)
     dataset = DATASET(options.bundles ? null : options.inputs.dataset, matrices.h5, samples.table, modelled, features, options.folds, reference.split, options.tables, seed)
     models = MODELS(dataset.h5, dataset.folds, options.models + [of_bases: options.computed.of_bases], seed)
     shown = [histories: models.histories, attributions: models.attributions, peak_stats: accessibility.stats, read_stats: expression.read_stats, expression_stats: expression.stats, cohort: samples.table]
     parameters = WRITE_PARAMETERS(channel.of(options.shown + [pipeline: [exprcast: workflow.manifest.version, nextflow: workflow.nextflow.version.toString()]]))
-    evaluation = EVALUATION(models.predictions, dataset.h5, dataset.leakage, dataset.nearest, shown, parameters.filter { !options.bundles && !options.networks }, options.models.ensemble, seed)
+    evaluation = EVALUATION(models.predictions, dataset.h5, dataset.leakage, dataset.nearest, shown, parameters.filter { !options.bundles && !options.networks && !options.completed }, options.models.ensemble, seed)
     bundles = BUNDLES(evaluation.matrices, models.trained_files, models.baselines, models.costs, dataset.h5, evaluation.summary)
     application = APPLICATION(options.bundles, checked.chrom_sizes, options.inputs.dataset, samples.table, accessibility.bins, expression.matrices, accessibility.stats, options.models, parameters.filter { options.bundles }, seed)
 
+    completion = COMPLETION(options.completed, options.matrices, options.models)
     sequence = SEQUENCE(options.networks, options.inputs, reference.genome, reference.features, options.models.device)
 
     workflow.onComplete = {
@@ -45,7 +46,7 @@ workflow {
     dataset = dataset.assembled.mix(matrices.h5, application.dataset)
     models = bundles.files
     checkpoints = models.files
-    predictions = evaluation.matrices.mix(evaluation.cells, application.predictions, sequence.predictions)
+    predictions = evaluation.matrices.mix(evaluation.cells, application.predictions, sequence.predictions, completion.profiles)
     attributions = models.attributions
     tracks = sequence.tracks
     share_tracks = models.tracks

@@ -278,6 +278,27 @@ workflow CHECKED_BUNDLES {
     chrom_sizes // of the genome that they were trained on, when all are whole
 }
 
+workflow COMPLETION {
+    take:
+    bundle   // [dgex, models/dgex, key], or null
+    matrices // {matrix: files, matrix_unit, matrix_features, landmarks: a list or null}
+    options  // {device, precision}
+
+    main:
+    asked = channel.fromList(bundle ? [bundle] : [])
+    profiles = COMPLETE_MATRIX(
+        asked,
+        matrices.matrix ?: [],
+        matrices.landmarks ? [matrices.landmarks] : [],
+        [matrices.matrix_unit ? [matrices.matrix_unit] : [], matrices.matrix_features],
+        [options.device, options.precision],
+        codeFingerprint(['complete_matrix.py', 'exprcast/families/dgex.py']),
+    ).gctx
+
+    emit:
+    profiles
+}
+
 workflow APPLICATION {
     take:
     bundles    // [{family: atac_cis, path: models/atac_cis, key, folds: [0, 1]}, …], or none

@@ -64,8 +64,8 @@ def wrongApplication(values, rules, sheet, bundles) {
     def closed = sheet.samples.find { row -> !row.peaks }
     def own = asFile(values.apply).toAbsolutePath().normalize()
     def out = asFile(values.outdir ?: 'results').toAbsolutePath().normalize()
-    idle.collect { name -> "--${name}: has no effect beside --apply; bundles hold what was learnt, and with what" } + [
-        values.samples || values.dataset ? null : '--apply: new samples are needed; give --samples with their peaks, or --dataset',
+    idle.collect { name -> "--${name}: has no effect beside --apply; bundles hold what was learnt, and with what" } + (values.matrix ? wrongCompletion(values, bundles) : []) + [
+        values.samples || values.dataset || values.matrix ? null : '--apply: new samples are needed; give --samples with their peaks, or --matrix, or --dataset',
         values.samples && values.dataset ? '--samples, --dataset: give only one of them' : null,
         values.dataset && values.expression ? '--expression: has no effect beside --dataset' : null,
         reads ? "sample ${reads.sample} has reads_1: beside --apply RNA comes as a table; quantify with --families none first, then give --expression" : null,
@@ -73,6 +73,22 @@ def wrongApplication(values, rules, sheet, bundles) {
         known && unknown ? "--families ${unknown.join(',')}: no such bundle in ${values.apply}${suggestion(unknown[0], known, '')}; there are ${known.join(', ')}" : null,
         own.startsWith(out) ? "--outdir ${values.outdir}: the models that are applied lie in there; name another folder, for example --outdir applied" : null,
     ].findAll() + settled(values, rules, bundles)
+}
+
+// Return what is wrong where the landmarks of a matrix are completed: no line or several.
+def wrongCompletion(values, bundles) {
+    def others = ['samples', 'dataset', 'expression'].findAll { name -> values[name] }
+    [
+        others ? "--matrix, --${others.join(', --')}: give only one of them beside --apply" : null,
+        bundles && !completing(values, bundles) ? "--matrix: no chosen bundle in ${values.apply} completes landmark genes, as one of dgex does; there are ${bundles*.family.join(', ')}" : null,
+        values.matrix_unit == 'counts' ? '--matrix_unit counts: a total over landmarks says nothing; give CPM or TPM' : null,
+    ].findAll()
+}
+
+// Return [family, folder, key] of the bundle that completes a matrix, or null.
+def completing(values, bundles) {
+    def own = values.apply && values.matrix ? chooseBundles(values, bundles).find { bundle -> bundle.family == 'dgex' } : null
+    own ? [own.family, own.path, own.key] : null
 }
 
 // Return what is predicted from sequence, of --sequences, --sites and --locus.
@@ -107,7 +123,7 @@ def sequenceNetworks(values, bundles) {
 
 // Return the parameters that mean something beside --apply.
 def chosenByUser() {
-    ['families', 'samples', 'dataset', 'expression', 'expression_unit', 'expression_columns', 'duplicate_genes', 'admit_misaligned', 'exclude', 'assembly', 'bin_bp', 'sequences', 'tss_index', 'sites', 'variants', 'locus', 'track_step', 'track_label', 'weights', 'fasta', 'halflife', 'device', 'precision', 'seed', 'outdir', 'apply', 'help', 'version']
+    ['families', 'samples', 'dataset', 'matrix', 'matrix_unit', 'matrix_features', 'landmarks', 'expression', 'expression_unit', 'expression_columns', 'duplicate_genes', 'admit_misaligned', 'exclude', 'assembly', 'bin_bp', 'sequences', 'tss_index', 'sites', 'variants', 'locus', 'track_step', 'track_label', 'weights', 'fasta', 'halflife', 'device', 'precision', 'seed', 'outdir', 'apply', 'help', 'version']
 }
 
 // Return the values with all others as if nobody had given them: a profile or a file of parameters may hold what training needed.

@@ -1,6 +1,6 @@
 // What the user gave, checked before any task starts: parameters against nextflow_schema.json, and the samplesheet.
 
-include { chooseBundles ; onlyApplied ; readBundles ; sequenceNetworks ; sequenceWays ; wrongApplication ; wrongSequences } from './applying'
+include { chooseBundles ; completing ; onlyApplied ; readBundles ; sequenceNetworks ; sequenceWays ; wrongApplication ; wrongSequences } from './applying'
 include { ofMatrix ; readExternal ; wrongMatrix } from './measuring'
 include { asFile ; onCommandLine ; readSamplesheet ; stopOn ; suggestion ; wrongPath } from './samplesheet'
 
@@ -39,11 +39,11 @@ def checkParameters(params) {
     def ways = ofSequence ? wrongSequences(given, rules, applied.bundles) : (values.apply ? wrongApplication(given, rules, sheet, applied.bundles) : asked)
     stopOn(unknownNames(params.keySet(), rules) + wrong.values().flatten() + applied.problems + ways + sheet.problems + external.problems)
     notes(values, sheet).each { line -> log.warn(line) }
-    def bundles = ofSequence ? [] : chooseBundles(values, applied.bundles)
+    def bundles = ofSequence || values.matrix ? [] : chooseBundles(values, applied.bundles)
     def opened = rules.collectEntries { name, rule -> [name, openFiles(values[name], rule.format)] } + [samples: sheet.samples, external: external.rows, families: values.apply || ofSequence || values.families == 'none' ? [] : splitFamilies(values.families)]
     def settled = opened + (bundles ? [bin_bp: bundles[0].bin_bp, assembly: bundles[0].assembly] : [:])
     def shown = (bundles ? values + [families: bundles*.family.join(',')] + bundles[0].subMap(['bin_bp', 'assembly']) : values).findAll { name, value -> value != null && !(name in ['outdir', 'help', 'version']) }
-    groups.collectEntries { key, group -> [key, settled.subMap(group.properties.keySet())] } + [shown: shown, bundles: bundles, networks: sequenceNetworks(values, applied.bundles), computed: [halflife: familiesThatRead(values.families, 'promoters/halflife') as boolean, of_bases: familiesThatRead(values.families, 'promoters/sequence')]]
+    groups.collectEntries { key, group -> [key, settled.subMap(group.properties.keySet())] } + [shown: shown, bundles: bundles, networks: sequenceNetworks(values, applied.bundles), completed: completing(values, applied.bundles), computed: [halflife: familiesThatRead(values.families, 'promoters/halflife') as boolean, of_bases: familiesThatRead(values.families, 'promoters/sequence')]]
 }
 
 // Return {group: {title, description, properties: {name: rule}}} of nextflow_schema.json.
@@ -296,7 +296,7 @@ def closingLines(options) {
 def madeLines(options) {
     def folder = asFile(options.run.outdir).toAbsolutePath()
     def tables = [report: 'report.html', tables: 'tables/']
-    def all = options.networks ? [predictions: 'predictions/', tracks: 'tracks/'] : options.models.families || options.bundles ? [report: 'report.html', scores: 'scores.tsv', predictions: 'predictions/', tracks: 'tracks/', tables: 'tables/'] : tables
+    def all = options.networks || options.completed ? [predictions: 'predictions/', tracks: 'tracks/'] : options.models.families || options.bundles ? [report: 'report.html', scores: 'scores.tsv', predictions: 'predictions/', tracks: 'tracks/', tables: 'tables/'] : tables
     def tasks = "${workflow.stats.succeedCount} tasks run, ${workflow.stats.cachedCount} taken from an earlier run"
     (["", "Done in ${workflow.duration}: ${tasks}."] + all.findAll { _what, name -> folder.resolve(name).exists() }.collect { what, name -> "  ${what.padRight(12)} ${folder}/${name}" }).join('\n')
 }

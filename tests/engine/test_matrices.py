@@ -14,7 +14,7 @@ from exprcast.tables import read_table
 ROOT = Path(__file__).parents[2]
 PANEL = ROOT.parent / "shared/data/panel"
 sys.path.insert(0, str(ROOT / "tests"))
-from matrix_files import GENES, LANDMARKS, TARGETS, write_matrices  # noqa: E402
+from matrix_files import GENES, LANDMARKS, TARGETS, write_gctx, write_matrices  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +101,61 @@ def test_a_set_that_lacks_the_landmarks_is_refused_by_name(pipeline, folder, tmp
     (folder / "few.csv").write_text("name;matrix;unit\nfew;few.tsv;log2_intensity\n")
     run = pipeline(tmp_path, *words(folder, external=folder / "few.csv"))
     expect_refused(run, "import_matrix.py: error: few.tsv: 4 of 10 landmarks are in it: .*; are these the same kind of id.")
+
+
+@pytest.fixture(scope="module")
+def trained(pipeline, folder, tmp_path_factory):
+    """Train the smallest network on the arrays, with both external sets in a fold of their own."""
+    options = words(folder, external=folder / "external.csv", folds=2, families="dgex:quick", attribution_genes=3)
+    run = pipeline(tmp_path_factory.mktemp("trained"), *options)
+    assert run.status == 0, run.text
+    return run
+
+
+def test_landmarks_are_scored_in_every_fold_and_on_external_sets(trained):
+    dataset = Dataset(trained.results / "dataset.h5")
+    with h5py.File(trained.results / "predictions/dgex.h5") as file:
+        rows, columns, tested = file["rows"].asstr()[:].tolist(), file["columns"].asstr()[:].tolist(), file["role"][:] == TEST
+        predicted = file["predicted"][:].mean(axis=1)
+    assert rows == dataset.samples and columns == TARGETS and len(predicted) == 3
+    for fold, roles in enumerate(dataset.sample_role):
+        assert tested[fold].any(axis=1).tolist() == (roles == TEST).tolist()
+        assert np.isfinite(predicted[fold][tested[fold]]).all()
+    for name in ("scores.tsv", "report.html", "models/dgex/bundle.json"):
+        assert (trained.results / name).is_file(), name
+    assert "ATAC" not in (trained.results / "report.html").read_text()
+
+
+def test_readme_command_completes_samples_that_have_only_landmarks(readme, trained, folder):
+    with h5py.File(folder / "arrays.gctx") as file:
+        values = file["0/DATA/0/matrix"][:5, :10]
+    write_gctx(folder / "profiles.gctx", [f"plate:A{i}" for i in range(5)], LANDMARKS, values)
+    changed = {"results_panel/models": str(trained.results / "models"), "--matrix profiles.gctx": f"--matrix {folder / 'profiles.gctx'}"}
+    run = readme("--outdir completed", **changed)
+    assert run.status == 0, run.text
+    with h5py.File(run.results / "predictions/dgex.gctx") as file:
+        assert file["0/META/COL/id"].asstr()[:].tolist() == [f"plate:A{i}" for i in range(5)]
+        genes, completed = file["0/META/ROW/id"].asstr()[:].tolist(), file["0/DATA/0/matrix"][:]
+    assert sorted(genes) == GENES and np.isfinite(completed).all()
+    np.testing.assert_array_equal(completed[:, [genes.index(gene) for gene in LANDMARKS]], values)
+
+
+def test_what_cannot_be_completed_is_said_before_any_task(pipeline, trained, folder, tmp_path):
+    run = pipeline(
+        tmp_path,
+        "--apply",
+        trained.results / "models",
+        *words(folder, matrix_unit="counts", families="xpresso", dataset=folder / "pcr.tsv"),
+    )
+    expect_refused(
+        run,
+        "--matrix, --dataset: give only one of them beside --apply",
+        "--matrix_groups: has no effect beside --apply; .*",
+        "--targets: has no effect beside --apply; .*",
+        "--matrix_unit counts: a total over landmarks says nothing; give CPM or TPM",
+        "--families xpresso: no such bundle in .*",
+    )
+    assert "Submitted" not in run.text
 
 
 @pytest.mark.skipif(not PANEL.is_dir(), reason="../shared/data is absent")
