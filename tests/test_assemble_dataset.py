@@ -153,7 +153,8 @@ def test_empty_sample_is_refused_with_both_numbers(tmp_path):
 def test_grouping_column_is_checked(tmp_path):
     for given in ("tissue", "donor,random"):
         with pytest.raises(
-            InputError, match=f"--group_by {given.removeprefix('donor,')}: choose from replicate_group, donor, biosample, batch, or random alone"
+            InputError,
+            match=f"--group_by {given.removeprefix('donor,')}: choose from replicate_group, donor, biosample, batch, or random alone",
         ):
             assemble(write_inputs(tmp_path), "--group-by", given)
 

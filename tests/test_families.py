@@ -193,7 +193,9 @@ def test_train_predict_attribute_combine_evaluate(name, folder, tmp_path):
         assert any(np.abs(shares[:]).sum() > 0 for shares in file["shares"].values())
     rows = [line.split("\t") for line in (tmp_path / "scores.tsv").read_text().splitlines()]
     assert {row[1] for row in rows[1:]} - {"replicate", "ceiling"} == {"model", *baseline_names(family.EXAMPLES)}
-    assert load_checkpoint(tmp_path / f"{name}.fold0.pt")["columns"] == read_examples(family, dataset, make_config(family, "default")).columns
+    assert (
+        load_checkpoint(tmp_path / f"{name}.fold0.pt")["columns"] == read_examples(family, dataset, make_config(family, "default")).columns
+    )
 
 
 def fit_and_predict(name, hold_out, folder, *more, change=None, control=(), families=TOYS):

@@ -156,7 +156,8 @@ def test_which_axis_holds_features_is_told_by_ids_by_looks_or_by_the_user(tmp_pa
     text = table(["a", "b"], ["c", "d"], np.eye(2))
     path = write_text(tmp_path / "m.tsv", text)
     with pytest.raises(
-        InputError, match=r"m.tsv: features may be rows or columns: 0 of 2 rows \(a, b\) and 0 of 2 columns \(c, d\) .*--matrix_features rows"
+        InputError,
+        match=r"m.tsv: features may be rows or columns: 0 of 2 rows \(a, b\) and 0 of 2 columns \(c, d\) .*--matrix_features rows",
     ):
         open_matrix(path, tmp_path)
     with pytest.raises(InputError, match="1 of 2 rows .* and 1 of 2 columns"):

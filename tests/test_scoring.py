@@ -230,7 +230,9 @@ def test_scores_in_blocks_are_scipys_of_the_whole(tmp_path, hold_out, axes, chun
         assert one.absolute.sum() / one.n.sum() == pytest.approx(np.nanmean(np.abs(error)))
         in_sd = np.abs(error) / np.where(pooled_sd > 0, pooled_sd, np.nan)
         assert one.absolute_sd.sum() / one.deviations.n.sum() == pytest.approx(np.nanmean(in_sd))
-        assert one.gene_absolute_sd[9] == pytest.approx(np.nan_to_num(in_sd[9])) and one.gene_absolute_sd.sum() == pytest.approx(np.nansum(in_sd))
+        assert one.gene_absolute_sd[9] == pytest.approx(np.nan_to_num(in_sd[9])) and one.gene_absolute_sd.sum() == pytest.approx(
+            np.nansum(in_sd)
+        )
         seen = observed[~np.isnan(error)]
         assert one.r2_cod == pytest.approx(1 - np.nansum(error**2) / ((seen - seen.mean()) ** 2).sum())
         assert one.r2_pearson == pytest.approx(stats.pearsonr(predicted[~np.isnan(error)], seen).statistic ** 2)
