@@ -187,6 +187,10 @@ def test_bundles_that_cannot_complete_are_one_line(bundle, tmp_path, monkeypatch
     other = make_bundle(tmp_path, "atac_bins", "samples")
     with pytest.raises(InputError, match="bundle atac_bins: atac_bins reads no landmark genes; a matrix is completed by a family"):
         complete(other, tmp_path / "x.gctx", tmp_path / "out.gctx")
+    with monkeypatch.context() as patch:
+        patch.setattr(load_family("dgex"), "REFERENCES", True, raising=False)
+        with pytest.raises(InputError, match="bundle dgex: dgex compares samples with others; a matrix is completed by a family"):
+            complete(bundle, tmp_path / "x.gctx", tmp_path / "out.gctx")
     summary = other / "bundle.json"
     summary.write_text(json.dumps(json.loads(summary.read_text()) | {"genes": 1}))
     with pytest.raises(InputError, match="bundle.json is damaged"):

@@ -132,10 +132,12 @@ def masked_mse(prediction: torch.Tensor, target: torch.Tensor, scale: torch.Tens
     Errors are in units of `scale`, one for all outputs or one each. Without any measured target it is 0.
     """
     measured = ~torch.isnan(target)
-    error = torch.where(measured, prediction - target, 0)
+    if target.is_cuda or not measured.all():  # to ask a GPU would be to wait for it
+        prediction, target = (torch.where(measured, values, 0) for values in (prediction, target))
     if isinstance(scale, torch.Tensor):
-        error = error / scale
-    return error.square().sum() / (measured.sum().clamp(min=1) if loss == "mean" else len(target))
+        prediction, target = prediction / scale, target / scale
+    total = nn.functional.mse_loss(prediction, target, reduction="sum")
+    return total / (measured.sum().clamp(min=1) if loss == "mean" else len(target))
 
 
 def scale_of(model: nn.Module) -> torch.Tensor | float:
