@@ -10,7 +10,7 @@ import numpy as np
 
 from exprcast.cell_table import MOST_ROWS, write_cells
 from exprcast.cli import InputError, run, whole_file, write_task
-from exprcast.dataset import open_hdf5
+from exprcast.dataset import TEST, open_hdf5
 from exprcast.scoring import row_blocks
 
 FORMAT, FORMAT_VERSION = "exprcast-predictions", 2
@@ -79,15 +79,17 @@ def write_combined(out: h5py.File, models: dict, baselines: dict, controls: dict
     arrays = {name: create_matrices(out, f"baselines/{name}", (len(folds), *shape), "f4") for name in names}
     control = {name: create_matrices(out, f"controls/{name}", (len(folds), *shape), "f4") for name in controls}
     for rows in row_blocks(out):
-        observed[rows] = first["observed"][rows]
+        values = first["observed"][rows]
         for i, fold in enumerate(folds):
-            role[i, rows] = baselines[fold]["role"][rows]
+            role[i, rows] = own_role = baselines[fold]["role"][rows]
+            values = np.where(own_role == TEST, baselines[fold]["observed"][rows], values)
             for name, array in arrays.items():
                 array[i, rows] = baselines[fold][name][rows]
             for name, array in control.items():
                 array[i, rows] = controls[name][fold]["model"][rows]
             for j, seed in enumerate(seeds):
                 predicted[i, j, rows] = models[fold, seed]["model"][rows]
+        observed[rows] = values  # as the fold sees it that tests it: a scale may be learned from training samples
 
 
 def create_matrices(out: h5py.File, name: str, shape: tuple[int, ...], dtype: str) -> h5py.Dataset:

@@ -111,7 +111,12 @@ def test_in_a_series_both_sides_are_z_scores_of_that_series(tmp_path):
     values = np.random.default_rng(0).normal(size=(9, 5)) * [1, 2, 3, 4, 5] + 7
     values[3, 4] = NAN
     dataset = write(tmp_path / "d.h5", values, 2, batch=list("aaaabbbcc"))
-    examples = read(dgex_transductive, dataset, range(4))
+    examples = read(dgex_transductive, dataset, range(4), between=0.0)
+    halved = read(dgex_transductive, dataset, [0, 1, 2, 3, 7, 8], between=0.5)
+    every = values[[0, 1, 2, 3, 7, 8]]
+    z = (every - np.nanmean(every, axis=0)) / (np.nanstd(every, axis=0) + LEAST_SD)
+    np.testing.assert_allclose(halved.values[:4], (examples.values[:4] + z[:4, 2:]) / 2, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(halved.values[4:7], examples.values[4:7])
     for members in (slice(0, 4), slice(4, 7)):
         own = values[members]
         z = (own - np.nanmean(own, axis=0)) / (np.nanstd(own, axis=0) + LEAST_SD)

@@ -29,7 +29,7 @@ FAMILIES = ("dgex", "dgex_transductive")
 SEED, ACCESSIONS, TARGETS = 1, 10, 9_075
 INDUCTIVE_RIDGE, FROM_RIDGE, TRANSDUCTIVE, RNA_SEQ = 0.697, 0.01, 0.73, 0.67  # floors of mean absolute errors: at most
 PUBLISHED = {"mean": 0.910, "nearest": 0.886, "rule": 0.781, "ridge": 0.695}  # of the protocol, inductive
-PUBLISHED_IN_SERIES = {"mean": 0.795, "rule": 0.757, "ridge": 0.730}
+PUBLISHED_IN_SERIES = {"mean": 0.795, "rule": 0.757, "ridge": 0.727}
 LEAST_CPM = 1.0  # mean of a gene that counts as expressed in RNA-seq
 
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"{DATA} is not here")
@@ -140,8 +140,9 @@ def average(dataset: Path, predictions: Path, folder: Path) -> Path:
 
 
 def error(scores: dict, family: str, predictor: str = MODEL) -> float:
-    """Return the mean absolute error in training standard deviations, the mean over folds: the protocol's number."""
-    return float(scores[family, predictor, "", "mae_sd", OVER_FOLDS]["value"])
+    """Return the mean absolute error, the mean over folds: in training standard deviations, or of the series' z-scores as they are."""
+    metric = "mae" if "transductive" in family else "mae_sd"
+    return float(scores[family, predictor, "", metric, OVER_FOLDS]["value"])
 
 
 def listed(scores: dict, family: str, **most: float) -> list[Row]:
@@ -228,7 +229,7 @@ def test_rna_seq_of_lymphoblasts(arrays, tmp_path, rows):
         if gene in place and expressed[place[gene]]:
             values[:, column] = lines.values[:, place[gene]]
     measured = Counter(arrays.list_of[gene] for gene, known in zip(arrays.genes, ~np.isnan(values).all(axis=0), strict=True) if known)
-    assert (measured["landmarks"], measured["targets"]) == pytest.approx((874, 7_704), abs=5)
+    assert (measured["landmarks"], measured["targets"]) == (874, 7_287)
     dataset = with_external(arrays, lines, values, tmp_path / "dataset.h5")
     found = score(dataset, tmp_path, FAMILIES)
     rows["LCL RNA-seq"] = [row._replace(name=f"LCL RNA-seq, {row.name}") for family in FAMILIES for row in listed(found, family)]
