@@ -72,7 +72,12 @@ def test_on_products_of_landmarks_the_network_beats_ridge(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options", [{"activation": "tanh", "hidden": [64, 64]}, {"components": 0}, {"beside_ridge": False, "components": 0}]
+    "options",
+    [
+        {"activation": "tanh", "hidden": [128, 64], "dropout": 0.0, "dropout_input": 0.0},
+        {"components": 0},
+        {"beside_ridge": False, "components": 0},
+    ],
 )
 def test_other_settings_learn_them_too(tmp_path, options):
     found = errors(panel(tmp_path / "d.h5", product), **{"dropout": 0.1, "learning_rate": 3e-3, **options})
