@@ -131,7 +131,7 @@ def create(out: h5py.File, name: str, shape: tuple[int, int], outer: int) -> h5p
 
 
 def write_facts(out: h5py.File, members: Members, training: Dataset, new: Dataset) -> None:
-    """Write ids, the gene table, training means, roles (all are tested) and what predicted."""
+    """Write ids, the gene table, training means and standard deviations, roles (all are tested) and what predicted."""
     bundle, content, text = members.bundle, members.bundle.content, h5py.string_dtype()
     copied = {key: content[key] for key in ("family", "preset", "axes", "unit", "methods")}
     out.attrs.update({"format": "exprcast-predictions", "format-version": 2, **copied})
@@ -141,7 +141,10 @@ def write_facts(out: h5py.File, members: Members, training: Dataset, new: Datase
     for column in GENE_COLUMNS:
         values = training.text(f"genes/{column}") if training.has(f"genes/{column}") else [""] * len(training.genes)
         out.create_dataset(f"genes/{column}", data=values, dtype=text)
-    out["training_mean"] = nan_mean(to_target(training.array("expression/gene"), bundle.unit), axis=0)[None, None].astype(np.float32)
+    observed = to_target(training.array("expression/gene"), bundle.unit)
+    mean = nan_mean(observed, axis=0)
+    for name, values in (("training_mean", mean), ("training_sd", np.sqrt(nan_mean((observed - mean) ** 2, axis=0)))):
+        out[name] = values[None, None].astype(np.float32)
     out["folds"], out["seeds"] = [0], [1]
     collapsed = sorted(f"{family} fold {fold}" for (family, fold), file in members.files.items() if file.attrs["collapsed"])
     if collapsed:

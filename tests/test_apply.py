@@ -177,6 +177,8 @@ def test_the_mean_over_folds_and_seeds_has_an_interval_around_it(bundles, tmp_pa
         assert file["predicted"][0, 0] == pytest.approx(np.mean(by_fold, axis=0), abs=1e-5)
         assert (file["low"][:] <= file["predicted"][0, 0]).all() and (file["high"][:] >= file["predicted"][0, 0]).all()
         assert file["observed"][:] == pytest.approx(np.log2(1 + Dataset(dataset).array("expression/gene")), abs=1e-5)
+        known = np.log2(1 + Dataset(bundle / "training.h5").array("expression/gene"))
+        assert file["training_sd"][0, 0] == pytest.approx(known.std(axis=0), rel=1e-4)
         assert list(file["samples/nearest"].asstr()[:]) == list(file["rows"].asstr()[:]) and file["samples/distance"][:].max() < 1e-9
         assert not file["samples/outside"][:].any() and 0 < np.nanmean(file["calibration/coverage"][:]) <= 1
     assert (tmp_path / "out/measured.txt").is_file()
