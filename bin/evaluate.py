@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 
 from exprcast.cli import InputError, log, run, write_task
-from exprcast.dataset import Dataset
+from exprcast.dataset import TEST, Dataset
 from exprcast.estimates import (
     GENES,
     PerSample,
@@ -28,7 +28,7 @@ from exprcast.estimates import (
 )
 from exprcast.metrics import Estimate, fisher_interval
 from exprcast.replicates import replicate_estimates
-from exprcast.score_tables import BEST, BOUNDS, BY_CLASS, CLASSES, NO_TWINS, OVER_FOLDS, OVER_SEEDS, POOLED
+from exprcast.score_tables import BEST, BOUNDS, BY_CLASS, CLASSES, NO_TWINS, OVER_FOLDS, OVER_SEEDS, POOLED, SET
 from exprcast.scoring import (
     BEST_SEED,
     MODEL,
@@ -80,10 +80,13 @@ def evaluate(options: argparse.Namespace) -> None:
     scores, samples, families = [], [], []
     for path in sorted(options.predictions):
         with open_predictions(path) as file:
-            family, spread = score_family(file, dataset, nearest, options.seed)
+            own, external = sets_of(list(file["rows"].asstr()[:]), dataset)
+            family, spread = score_family(file, dataset, nearest, options.seed, own)
+            others = {name: score_family(file, dataset, nearest, options.seed, chosen)[0] for name, chosen in external.items()}
             replicates = replicate_estimates(file, dataset, options.seed)
         entries = [
-            *pooled_entries(family),
+            *pooled_entries(family, POOLED),
+            *(entry for name, other in others.items() for entry in pooled_entries(other, f"{SET} {name}")),
             *fold_entries(family),
             *twin_entries(family, nearest.twins),
             *seed_entries(family),
@@ -91,7 +94,7 @@ def evaluate(options: argparse.Namespace) -> None:
             *((name, "", metric, POOLED, one) for name, found in replicates.items() for metric, one in found.items()),
         ]
         scores += [(family.name, *key, one.unit, one.value, one.low, one.high, one.n) for *key, one in entries]
-        samples += sample_rows(family)
+        samples += sample_rows(family, others)
         tell(family)
         light = {
             name: one._replace(sums={}, left_out=None, left_n=None, gene_absolute_sd=None) for name, one in family.scores.items()
@@ -102,17 +105,27 @@ def evaluate(options: argparse.Namespace) -> None:
     write_table(options.out, SCORE_COLUMNS, scores)
 
 
-def score_family(file: h5py.File, dataset: Dataset, nearest: Nearest, seed: int) -> tuple[Family, Spread | None]:
-    """Return one family's scores, and the blocks of genes that are drawn or told apart by class."""
+def sets_of(rows: list[str], dataset: Dataset) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return (rows,) flags of what belongs to no external set, and {set: flags} of those that some fold tests."""
+    if not dataset.has("samples/set"):
+        return np.ones(len(rows), dtype=bool), {}
+    set_of = dict(zip(dataset.samples, dataset.text("samples/set"), strict=True))
+    names, tested = np.array([set_of.get(row, "") for row in rows]), (dataset.sample_role == TEST).any(axis=0)
+    scored = sorted({set_of[dataset.samples[i]] for i in np.flatnonzero(tested)} - {""})
+    return names == "", {name: names == name for name in scored}
+
+
+def score_family(file: h5py.File, dataset: Dataset, nearest: Nearest, seed: int, chosen: np.ndarray) -> tuple[Family, Spread | None]:
+    """Return one family's scores over the chosen rows, and the blocks of genes that are drawn or told apart by class."""
     rows, columns = list(file["rows"].asstr()[:]), list(file["columns"].asstr()[:])
     if max(file["folds"]) >= dataset.n_folds:
         raise InputError(
             f"{Path(file.filename).name} has a fold {max(file['folds'])}, {dataset.path.name} has {dataset.n_folds}; give the dataset of this run"
         )
-    unit = choose_unit(str(file.attrs["axes"]), dataset, rows, seed)
+    unit = choose_unit(str(file.attrs["axes"]), dataset, rows, seed, chosen)
     classes = similarity_classes(np.array([nearest.genes.get(gene, np.nan) for gene in columns]))
     spread = spread_genes(classes, seed) if unit.name == GENES or (classes >= 0).any() else None
-    scores, folds = score_predictions(file, unit.parts, spread)
+    scores, folds = score_predictions(file, unit.parts, spread, chosen)
     samples = {name: per_sample(one, unit) for name, one in scores.items()}
     return Family(str(file.attrs["family"]), rows, columns, predictors(file)[1:], controls(file), unit, scores, folds, samples), spread
 
@@ -138,12 +151,12 @@ def read_nearest(path: Path, dataset: Dataset) -> Nearest:
     return found
 
 
-def pooled_entries(family: Family) -> Iterator[Entry]:
+def pooled_entries(family: Family, scope: str) -> Iterator[Entry]:
     """Yield the pooled scores of all predictors, and the model's paired gains over each baseline."""
     for name in [MODEL, *family.baselines, *family.controls]:
         for metric, one in summarise(family.scores[name], family.samples[name], family.unit).items():
-            yield name, "", metric, POOLED, one
-    yield from gain_entries(family, POOLED, ("r_gene_dev", "r_sample", "r_gene", "mse", "genes_better"))
+            yield name, "", metric, scope, one
+    yield from gain_entries(family, scope, ("r_gene_dev", "r_sample", "r_gene", "mse", "genes_better"))
 
 
 def gain_entries(family: Family, scope: str, metrics: Iterable[str]) -> Iterator[Entry]:
@@ -208,15 +221,22 @@ def class_entries(family: Family, spread: Spread | None) -> Iterator[Entry]:
                 yield name, "", metric, f"{BY_CLASS} {CLASSES[number]}", mean_over_samples(one, family.unit)
 
 
-def sample_rows(family: Family) -> list[list[object]]:
-    """Return one row a sample and predictor."""
+def sample_rows(family: Family, others: dict[str, Family]) -> list[list[object]]:
+    """Return one row a sample and predictor; a sample of an external set has the scores of its set."""
     rows = []
     for name in [MODEL, *family.baselines, *family.controls]:
-        scores = family.scores[name]
-        with np.errstate(invalid="ignore"):
-            columns = [*scores.per_sample.values(), scores.squared / scores.n]
+        columns = sample_columns(family.scores[name])
+        for other in others.values():
+            own = other.scores[name].n > 0
+            columns = [np.where(own, there, here) for here, there in zip(columns, sample_columns(other.scores[name]), strict=True)]
         rows += [[row, family.name, name, *numbers] for row, *numbers in zip(family.rows, *columns, strict=True)]
     return rows
+
+
+def sample_columns(scores: Scores) -> list[np.ndarray]:
+    """Return (rows,) of each metric of SAMPLE_COLUMNS."""
+    with np.errstate(invalid="ignore"):
+        return [*scores.per_sample.values(), scores.squared / scores.n]
 
 
 def write_genes(path: Path, families: list[Family], dataset: Dataset) -> None:

@@ -58,12 +58,13 @@ def groupNames(values) {
     (values.matrix_groups ?: '').tokenize(',').collect { pair -> pair.tokenize('=')[0] }
 }
 
-// Return what is wrong beside --matrix: no line or several.
-def wrongMatrix(values) {
+// Return what is wrong beside --matrix: no line or several; `external` are the rows of the sheet of external sets.
+def wrongMatrix(values, external) {
     def unnamed = values.group_by == 'random' ? [] : (values.group_by ?: '').tokenize(',') - groupNames(values)
     [
         values.matrix_unit ? null : "--matrix_unit is needed: what the numbers of --matrix mean; choose from ${matrixUnits().join(', ')}",
         values.landmarks && values.targets ? null : '--landmarks, --targets: both lists are needed beside --matrix: the genes that are measured, and those that are predicted from them',
+        values.refit == true && external.any { row -> row.role == 'choose' } ? "--refit: sets that choose would be trained on; leave it out, or give them the role test" : null,
         values.hold_out == 'samples' ? null : "--hold_out ${values.hold_out}: targets are predicted from landmarks of the same sample; give --hold_out samples",
         unnamed && !values.fold_table ? "--group_by ${values.group_by}: --matrix_groups names no ${unnamed.join(', ')}; write --matrix_groups ${unnamed[0]}=COLUMN" : null,
     ].findAll()

@@ -35,7 +35,7 @@ def checkParameters(params) {
     def external = values.external && !wrong.external ? readExternal(asFile(values.external)) : [rows: [], problems: []]
     def applied = values.apply && !wrong.apply ? readBundles(asFile(values.apply)) : [bundles: [], problems: []]
     def ofSequence = sequenceWays(values) || values.weights
-    def asked = withoutEffect(values, rules) + wrongFolds(values) + (wrong.samples ? [] : wrongSources(values, sheet)) + (wrong.families ? [] : unknownFamilies(values.families))
+    def asked = withoutEffect(values, rules) + wrongFolds(values) + (wrong.samples ? [] : wrongSources(values, sheet, external.rows)) + (wrong.families ? [] : unknownFamilies(values.families))
     def ways = ofSequence ? wrongSequences(given, rules, applied.bundles) : (values.apply ? wrongApplication(given, rules, sheet, applied.bundles) : asked)
     stopOn(unknownNames(params.keySet(), rules) + wrong.values().flatten() + applied.problems + ways + sheet.problems + external.problems)
     notes(values, sheet).each { line -> log.warn(line) }
@@ -121,7 +121,7 @@ def wrongFolds(values) {
 }
 
 // Return what is wrong with the way in: exactly one of files, ready promoters, a matrix, a dataset and a simulation, and with files all that they need.
-def wrongSources(values, sheet) {
+def wrongSources(values, sheet, external) {
     def files = ['samples', 'gtf', 'gene_table', 'cage', 'fasta', 'chrom_sizes', 'transcript_fasta', 'expression']
     def given = (files + ['promoters', 'matrix', 'dataset']).findAll { name -> values[name] } + (values.simulate == true ? ['simulate'] : [])
     def ways = given.collect { name -> name in files ? 'files' : name }.unique()
@@ -131,7 +131,7 @@ def wrongSources(values, sheet) {
     if (ways.size() > 1) {
         return ["--${given.join(', --')}: give only one of files, --promoters, --matrix, --dataset and --simulate"]
     }
-    def own = ways == ['matrix'] ? wrongMatrix(values) : (ways == ['files'] && !sheet.problems ? wrongFiles(values, sheet.samples) : [])
+    def own = ways == ['matrix'] ? wrongMatrix(values, external) : (ways == ['files'] && !sheet.problems ? wrongFiles(values, sheet.samples) : [])
     wrongReading(values, ways[0]) + own + (ways[0] in ['files', 'promoters'] && !values.samples ? wrongGenesAlone(values) : [])
 }
 

@@ -397,6 +397,23 @@ def test_scores_without_twins_leave_them_out(tmp_path):
     assert scores["model", "", "r_gene_dev", "without twins"]["n"] == "8", "of both groups with a twin one sample is left"
 
 
+def test_external_sets_are_scored_apart(tmp_path):
+    dataset = tiny_dataset(tmp_path / "dataset.h5", 16, 24)
+    path, external = made(tmp_path / "toy.h5", dataset), np.arange(16) >= 12
+    with h5py.File(dataset, "r+") as file:
+        file.create_dataset("samples/set", data=np.where(external, "lcl", "").astype(object), dtype=h5py.string_dtype())
+    scores = evaluate(tmp_path, path, dataset)
+    for scope, chosen in (("pooled", ~external), ("set lcl", external)):
+        predicted, observed, mean = (values[chosen] for values in whole(path, "model"))
+        assert value(scores["model", "", "r_gene_dev", scope]) == pytest.approx(
+            by_scipy(predicted - mean, observed - mean).mean(), abs=1e-6
+        )
+        assert value(scores["model", "", "mse", scope]) == pytest.approx(np.nanmean((predicted - observed) ** 2), rel=1e-5)
+        assert ("model", "ridge", "genes_better", scope) in scores
+    samples = rows_of(tmp_path / "samples.tsv")
+    assert len(samples) == 16 * 4 and all(row["mse"] != "NA" for row in samples), "each sample has its scores"
+
+
 @pytest.mark.parametrize("twin", [0, 1])
 def test_without_twins_says_nothing_where_none_or_all_are(tmp_path, twin):
     dataset = tiny_dataset(tmp_path / "dataset.h5")

@@ -58,13 +58,13 @@ class PerSample(NamedTuple):
         return PerSample(self.values - np.nan_to_num(other.values), draws, self.genes)
 
 
-def choose_unit(axes: str, dataset: Dataset, rows: list[str], seed: int) -> Unit:
-    """Return what was held out of these rows (samples, or labels, each of which stands alone)."""
+def choose_unit(axes: str, dataset: Dataset, rows: list[str], seed: int, chosen: np.ndarray | None = None) -> Unit:
+    """Return what was held out of these rows (samples, or labels, each of which stands alone), or of the chosen ones among them (flags)."""
     groups = number_groups(dataset, rows)
     if axes == "genes" or dataset.hold_out == "genes":
         return Unit(GENES, groups, deal(groups), seed)
     held_out = set(np.array(dataset.samples)[(dataset.sample_role == TEST).any(axis=0)])
-    tested = np.array([row in held_out for row in rows])
+    tested = np.array([row in held_out for row in rows]) & (True if chosen is None else chosen)
     several, parts = len(set(groups[tested].tolist())), np.zeros(len(rows), dtype=int)
     parts[tested] = deal(groups[tested])
     if several < LEAST_UNITS:

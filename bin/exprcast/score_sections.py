@@ -8,7 +8,7 @@ from exprcast.figures import MOST_BARS, draw_bars, draw_density, draw_histogram,
 from exprcast.metrics import Estimate
 from exprcast.page import Cell, Picture, Pictures, Section, Table, Terms, Text, decimal, number
 from exprcast.results import Predictions
-from exprcast.score_tables import BEST, BY_CLASS, CLASSES, NO_TWINS, OVER_FOLDS, OVER_SEEDS, POOLED, Genes, Leak, Scores, Units
+from exprcast.score_tables import BEST, BY_CLASS, CLASSES, NO_TWINS, OVER_FOLDS, OVER_SEEDS, POOLED, SET, Genes, Leak, Scores, Units
 from exprcast.scoring import MODEL
 from exprcast.verdict import best_rule, estimate, judged_by, other_name, over, over_rows, rule_name
 
@@ -101,6 +101,7 @@ def scores_section(families: Sequence[Predictions], scores: Scores, leakage: Seq
             Table(pooled, ["predictor", *own], score_rows(p, scores, own, POOLED)),
             fold_table(p, scores),
             gain_table(p, scores),
+            *set_tables(p, scores),
             *twin_table(p, scores),
             *class_table(p, scores),
             *seed_table(p, scores),
@@ -186,6 +187,14 @@ def gain_table(p: Predictions, scores: Scores) -> Table:
     rows = [[f"over {name}", *(score_cell(estimate(scores, p.family, MODEL, metric, name)) for metric in own)] for name in rules]
     caption = f"{p.family}, gain of the model, pooled and paired; NA of a {other_name(p)} counts 0"
     return Table(caption, ["gain", *(GAINS[metric] for metric in own)], rows)
+
+
+def set_tables(p: Predictions, scores: Scores) -> list[Table]:
+    """Return the scores of each external set, whose samples are in no other table; nothing where there is none."""
+    names = sorted({scope.removeprefix(f"{SET} ") for family, *_, scope in scores if family == p.family and scope.startswith(f"{SET} ")})
+    own = told(p, METRICS)
+    caption = "{}, external set {}, by the networks of its own fold; 95 % interval in small print"
+    return [Table(caption.format(p.family, name), ["predictor", *own], score_rows(p, scores, own, f"{SET} {name}")) for name in names]
 
 
 def twin_table(p: Predictions, scores: Scores) -> list[Table]:

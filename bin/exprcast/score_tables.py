@@ -12,6 +12,7 @@ from exprcast.scoring import MODEL
 from exprcast.tables import parse_number, read_table
 
 POOLED, OVER_FOLDS, NO_TWINS, BY_CLASS = "pooled", "mean over folds (range)", "without twins", "nearest training gene"
+SET = "set"  # and its name: samples of an external set alone
 OVER_SEEDS, BEST = "mean over seeds (SD)", "best seed by validation"
 CLASSES, BOUNDS = ("below 0.05", "0.05 to 0.2", "0.2 to 1"), (0.05, 0.2)  # similarity of the nearest training gene
 SAMPLE_METRICS = ("r_gene_dev", "r_gene")  # of which the report draws the one that is judged

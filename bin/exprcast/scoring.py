@@ -189,12 +189,14 @@ def best_seeds(file: h5py.File) -> np.ndarray | None:
 
 
 def score_predictions(
-    file: h5py.File, part_of_row: np.ndarray, spread: Spread | None = None
+    file: h5py.File, part_of_row: np.ndarray, spread: Spread | None = None, chosen: np.ndarray | None = None
 ) -> tuple[dict[str, Scores], dict[str, FoldScores]]:
     """Return {predictor: pooled numbers} and {predictor: numbers of each fold}; single seeds are only pooled.
 
-    `part_of_row` (rows,) is the number, from 0, of the part of the samples that is left out together with this one.
+    `part_of_row` (rows,) is the number, from 0, of the part of the samples that is left out together with this one; `chosen` (rows,) says
+    which rows count, None: all.
     """
+    chosen = np.ones(len(file["rows"]), dtype=bool) if chosen is None else chosen
     best = best_seeds(file) if seed_views(file) else None
     folds = {name: np.zeros((len(file["folds"]), len(FOLD_SUMS))) for name in [*predictors(file), *controls(file)]}
     parts: dict[str, list[Scores]] = {}
@@ -203,7 +205,7 @@ def score_predictions(
     by_part = {name: np.zeros(shape) for name in [*folds, *seed_views(file)]}
     progress = Progress(len(file["rows"]), f"{file.attrs['family']}: samples scored")
     for rows in row_blocks(file):
-        for name, part in score_block(file, rows, best, spread, folds, by_part, part_of_row[rows]).items():
+        for name, part in score_block(file, rows, chosen[rows], best, spread, folds, by_part, part_of_row[rows]).items():
             genes[name] = merge(genes[name], part.genes) if name in genes else part.genes
             parts.setdefault(name, []).append(part._replace(genes=None))
         progress.step(rows.stop)
@@ -214,6 +216,7 @@ def score_predictions(
 def score_block(
     file: h5py.File,
     rows: slice,
+    chosen: np.ndarray,
     best: np.ndarray | None,
     spread: Spread | None,
     folds: dict[str, np.ndarray],
@@ -221,7 +224,7 @@ def score_block(
     parts: np.ndarray,
 ) -> dict[str, Scores]:
     """Return {predictor: pooled numbers} of a block of rows; add what each fold tests of it to `folds`, its deviations to `by_part`."""
-    test, observed = file["role"][:, rows] == TEST, file["observed"][rows].astype(np.float64)
+    test, observed = (file["role"][:, rows] == TEST) & chosen[:, None], file["observed"][rows].astype(np.float64)
     tests = test.any(axis=2)  # (folds, rows)
     once = tests.sum(axis=0).max(initial=0) <= 1  # then what a row scores in its fold is what it scores in all
     mean, sd, *zeros = (np.zeros(observed.shape) for _ in range(2 + len(folds) + len(seed_views(file))))

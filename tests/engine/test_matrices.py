@@ -64,15 +64,16 @@ def test_matrices_become_a_dataset_with_a_fold_of_external_sets(pipeline, folder
 
 def test_what_is_wrong_beside_a_matrix_is_said_before_any_task(pipeline, folder, tmp_path):
     bad = folder / "bad.csv"
-    bad.write_text("name,matrix,unit,role\nmain,none.tsv,fpkm,train\n")
+    bad.write_text("name,matrix,unit,role\nmain,none.tsv,fpkm,train\npcr,pcr.tsv,log2_intensity,choose\n")
     run = pipeline(
         tmp_path,
-        *words(folder, matrix_unit=None, targets=None, hold_out="genes", group_by="donor", families="atac_cis", external=bad),
+        *words(folder, matrix_unit=None, targets=None, hold_out="genes", group_by="donor", families="atac_cis", external=bad, refit="true"),
     )
     expect_refused(
         run,
         "--matrix_unit is needed: what the numbers of --matrix mean; .*",
         "--landmarks, --targets: both lists are needed beside --matrix: .*",
+        "--refit: sets that choose would be trained on; .*",
         "--hold_out genes: targets are predicted from landmarks of the same sample; .*",
         "--families atac_cis: reads no landmark genes, and a matrix has nothing else; choose from .*none",
         "--group_by donor: --matrix_groups names no donor; write --matrix_groups donor=COLUMN",
@@ -123,6 +124,12 @@ def test_landmarks_are_scored_in_every_fold_and_on_external_sets(trained):
         assert np.isfinite(predicted[fold][tested[fold]]).all()
     for name in ("scores.tsv", "report.html", "models/dgex/bundle.json"):
         assert (trained.results / name).is_file(), name
+    scored = {
+        row["scope"]: row
+        for _, row in read_table(trained.results / "scores.tsv", ())
+        if (row["predictor"], row["metric"]) == ("model", "mse")
+    }
+    assert {"pooled", "set rnaseq"} <= set(scored) and "set pcr" not in scored, "what chooses is not scored"
     assert "ATAC" not in (trained.results / "report.html").read_text()
 
 
