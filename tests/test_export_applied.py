@@ -66,6 +66,7 @@ def write_applied(
         file["samples/distance"] = np.linspace(0.1, 0.3, samples) + np.where(far, 0.4, 0)
         file["samples/outside"] = far
         file["training_mean"] = mean[None, None]
+        file["training_sd"] = np.ones_like(mean)[None, None]
         for key, values in {"observed": observed, "low": predicted - half, "high": predicted + half}.items():
             file.create_dataset(key, data=values.astype(np.float32), chunks=chunks, compression="gzip")
         file.create_dataset("role", data=np.full((1, *shape), TEST, dtype=np.uint8), chunks=(1, *chunks))
