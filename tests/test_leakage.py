@@ -247,7 +247,7 @@ def test_two_halves_of_a_blood_population_are_twins(tmp_path):
     values = np.nan_to_num(table.values).T
     path = tiny_dataset(tmp_path / "d.h5", samples=10, groups=table.columns)
     with h5py.File(path, "a") as file:
-        for group in ("genes", "tss", "promoters", "labels"):
+        for group in ("genes", "tss", "promoters", "labels", "lists"):
             del file[group]
         put("samples/id", table.columns)(file)
         put("genes/id", [f"G{i}" for i in range(values.shape[1])])(file)
