@@ -134,7 +134,7 @@ def test_what_cannot_be_applied_is_said_in_a_line(base, pipeline, new, cohort, t
             tmp_path / "odd",
             *new,
         ): "--apply: .*odd/x/bundle.json is damaged or of no exprcast bundle; copy the whole folder again",
-        ("--apply", models): "--apply: new samples are needed; give --samples with their peaks, or --dataset",
+        ("--apply", models): "--apply: new samples are needed; give --samples with their peaks, or --matrix, or --dataset",
         ("--apply", models, *new, "--folds", 3): "--folds: has no effect beside --apply; bundles hold what was learnt, and with what",
         (
             "--apply",
