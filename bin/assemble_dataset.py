@@ -19,6 +19,7 @@ from exprcast.folds import (
     group_samples,
     make_folds,
     promises,
+    refuse_unknown_groups,
 )
 from exprcast.promoter_tables import OFFSET, RAW_UNITS
 from exprcast.tables import Matrix, few, read_chrom_sizes, read_lines, read_table, refuse_duplicates, write_table
@@ -322,9 +323,7 @@ def parse_args() -> argparse.ArgumentParser:
 
 def main(options: argparse.Namespace) -> None:
     """Assemble, then say with what."""
-    unknown = [column for column in options.group_by if column not in GROUP_COLUMNS]
-    if unknown and options.group_by != ["random"]:
-        raise InputError(f"--group_by {','.join(unknown)}: choose from {', '.join(GROUP_COLUMNS)}, or random alone")
+    refuse_unknown_groups(options.group_by)
     assemble_dataset(options)
     write_task(options.task_out, "numpy", "h5py")
 

@@ -13,7 +13,7 @@ from exprcast.assembly import SAMPLE_COLUMNS, read_samples, refuse_undetected
 from exprcast.cli import InputError, Progress, log, run, write_task
 from exprcast.dataset import TEST, TRAIN, VALID, create_dataset, write_array
 from exprcast.fold_table import read_fold_table, table_folds
-from exprcast.folds import GROUP_COLUMNS, add_external_fold, group_samples, make_folds, promises
+from exprcast.folds import add_external_fold, group_samples, make_folds, promises, refuse_unknown_groups
 from exprcast.promoter_tables import RAW_UNITS
 from exprcast.tables import read_table, write_table
 
@@ -218,9 +218,7 @@ def parse_args() -> argparse.ArgumentParser:
 
 def main(options: argparse.Namespace) -> None:
     """Assemble, then say with what."""
-    unknown = [column for column in options.group_by if column not in GROUP_COLUMNS]
-    if unknown and options.group_by != ["random"]:
-        raise InputError(f"--group_by {','.join(unknown)}: choose from {', '.join(GROUP_COLUMNS)}, or random alone")
+    refuse_unknown_groups(options.group_by)
     assemble_matrices(options)
     write_task(options.task_out, "numpy", "h5py")
 

@@ -132,6 +132,13 @@ def make_folds(
     return roles
 
 
+def refuse_unknown_groups(group_by: list[str]) -> None:
+    """Raise InputError unless these are columns that samples can be grouped by, or random alone."""
+    unknown = [column for column in group_by if column not in GROUP_COLUMNS]
+    if unknown and group_by != ["random"]:
+        raise InputError(f"--group_by {','.join(unknown)}: choose from {', '.join(GROUP_COLUMNS)}, or random alone")
+
+
 def add_external_fold(roles: np.ndarray, groups: list[str], external: np.ndarray, seed: int) -> np.ndarray:
     """Return (folds + 1, samples) roles: those of the main samples (folds, main samples), and a fold that external samples test or choose in.
 
