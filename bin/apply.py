@@ -8,6 +8,7 @@ boosted trees take as long as all the rest.
 import argparse
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -22,10 +23,10 @@ from exprcast.dataset import Dataset
 from exprcast.family import Examples, check_inputs, extract_arrays, load_family, place
 from exprcast.joined import JoinedDataset
 from exprcast.prepared import on_disk, packed
-from exprcast.training import make_deterministic, make_fabric
+from exprcast.training import fitting_batch, make_deterministic, make_fabric
 from exprcast.training import predict as predict_examples
 
-BLOCK_SAMPLES, BLOCK_EXAMPLES, BATCH = 128, 65_536, 4_096
+BLOCK_SAMPLES, BLOCK_EXAMPLES = 128, 65_536
 
 
 def apply(options: argparse.Namespace) -> None:
@@ -107,12 +108,12 @@ class Fold:
         for seed, content in self.networks.items():
             model = self.family.Model(self.config, content["sizes"])
             model.load_state_dict(content["weights"])
-            model = self.fabric.setup(model)
-            yield f"seed{seed}", lambda index, model=model: predict_examples(model, examples, index, BATCH, self.fabric).numpy()
+            network = partial(predict_examples, self.fabric.setup(model), examples, batch_size=fitting_batch(examples), fabric=self.fabric)
+            yield f"seed{seed}", lambda index, network=network: network(index).numpy()
         if not rules:
             return
         fitted = extend_baselines(self.family, examples, self.fitted, joined.learnt(self.family, self.number, self.bundle.refit))
-        for name in baseline_names(self.family.EXAMPLES):
+        for name in baseline_names(self.family.EXAMPLES, examples):
             yield name, lambda index, name=name: predict_baseline(self.family, examples, fitted, name, index)
 
     def fill(self, joined: JoinedDataset, values_of: object) -> np.ndarray:

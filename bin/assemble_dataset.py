@@ -21,8 +21,8 @@ from exprcast.folds import (
     promises,
     refuse_unknown_groups,
 )
-from exprcast.promoter_tables import OFFSET, RAW_UNITS
-from exprcast.tables import Matrix, few, read_chrom_sizes, read_lines, read_table, refuse_duplicates, write_table
+from exprcast.promoter_tables import OFFSET
+from exprcast.tables import RAW_UNITS, Matrix, few, read_chrom_sizes, read_lines, read_table, refuse_duplicates, write_table
 from exprcast.windows import encode
 
 GENE_COLUMNS = ("id", "symbol", "chrom", "strand", "biotype")

@@ -14,8 +14,7 @@ from exprcast.cli import InputError, Progress, log, run, write_task
 from exprcast.dataset import TEST, TRAIN, VALID, create_dataset, write_array
 from exprcast.fold_table import read_fold_table, table_folds
 from exprcast.folds import add_external_fold, group_samples, make_folds, promises, refuse_unknown_groups
-from exprcast.promoter_tables import RAW_UNITS
-from exprcast.tables import read_table, write_table
+from exprcast.tables import RAW_UNITS, read_table, write_table
 
 GENE_COLUMNS = ("id", "symbol", "chrom", "strand", "biotype")
 LISTS = {"lists/landmark": "landmarks", "lists/target": "targets"}

@@ -178,7 +178,7 @@ def write_samples(out: h5py.File, nearest: list[str], distance: np.ndarray, held
 def write_calibration(out: h5py.File, training: Dataset, calibration: Calibration) -> None:
     """Write how often intervals held for training samples while their group was left out."""
     text = h5py.string_dtype()
-    out.create_dataset("calibration/sample", data=training.samples, dtype=text)
+    out.create_dataset("calibration/sample", data=[training.samples[i] for i in calibration.sample], dtype=text)
     out.create_dataset("calibration/group", data=[str(group) for group in calibration.group], dtype=text)
     out["calibration/distance"], out["calibration/coverage"] = calibration.distance, coverage(calibration)
 

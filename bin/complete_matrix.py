@@ -4,12 +4,15 @@
 Rows of the GCTX are the landmarks and targets that the bundle was trained on, by id: landmarks as given (a logarithm where the network reads one),
 targets as predicted, the mean over the networks of all folds. Of each row it says the unit and, for targets, the half-width of an
 interval that held 90 % of the values of held-out training samples.
+
+A matrix may also be what --apply predicted for samples (predictions/‹family›.h5): then `half_width` (samples, genes) holds intervals into which
+the uncertainty of the landmarks has gone, too.
 """
 
 import argparse
 import tempfile
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from types import ModuleType
 
@@ -18,6 +21,7 @@ import numpy as np
 
 from exprcast.bundle import ENSEMBLE, Bundle, faults_of, network_file
 from exprcast.calibration import CONFIDENCE, clip, half_widths, of_bundle
+from exprcast.chained import Chained, drawn, is_predicted, open_chained, variance
 from exprcast.checkpoint import load_checkpoint
 from exprcast.cli import InputError, Progress, add_device_options, log, run, whole_file, write_task
 from exprcast.family import Examples, check_inputs, extract_arrays, load_family
@@ -42,13 +46,16 @@ def complete_matrix(options: argparse.Namespace) -> None:
     bundle = Bundle(options.bundle)
     bundle.check_all()
     networks = Networks(bundle, options)
-    unit = options.unit or networks.unit
+    chained = open_predicted(options)
+    unit = chained.unit if chained else options.unit or networks.unit
     networks.refuse_unit(unit)
     with whole_file(options.out) as temporary, tempfile.TemporaryDirectory(prefix=".complete.", dir=options.out.parent) as scratch:
-        matrix, genes = open_landmarks(options, networks, unit, Path(scratch))
+        matrix, genes = open_landmarks(options, networks, unit, chained, Path(scratch))
         with h5py.File(temporary, "w") as file:
             write_axes(file, matrix, networks, unit)
             write_values(file, matrix, genes, networks, unit)
+            if chained:
+                write_half_widths(file, chained, genes, networks)
     log.info(f"{len(matrix.samples):,} samples completed: {len(genes):,} landmarks and {len(networks.targets):,} targets of each")
 
 
@@ -104,6 +111,17 @@ class Networks:
         model.load_state_dict(content.pop("weights"))
         return content | {"network": self.fabric.setup(model), "selection": None}
 
+    @cached_property
+    def half_widths(self) -> np.ndarray | None:
+        """Half-widths of the targets' intervals, (targets,); None where no sample was held out."""
+        calibration = of_bundle(self.bundle)
+        return half_widths(calibration) if calibration else None
+
+    def places(self, genes: list[Gene]) -> np.ndarray:
+        """Return the numbers of genes among those of the training data."""
+        number = {gene: i for i, gene in enumerate(self.training.genes)}
+        return np.array([number[gene.id] for gene in genes])
+
     def predict(self, profiles: Profiles) -> np.ndarray:
         """Return (samples, targets) float32, the mean over folds and seeds."""
         total = np.zeros((len(profiles.samples), len(self.targets)), dtype=np.float32)
@@ -126,14 +144,30 @@ class Networks:
         return self.family.examples(profiles, config, content["state"], arrays)
 
 
-def open_landmarks(options: argparse.Namespace, networks: Networks, unit: str, scratch: Path) -> tuple[SampleMatrix, list[Gene]]:
+def open_predicted(options: argparse.Namespace) -> Chained | None:
+    """Return what an earlier run predicted, if the matrix is that."""
+    if not any(map(is_predicted, options.matrix)):
+        return None
+    chained = open_chained(options.matrix[0])
+    if len(options.matrix) > 1 or options.unit not in (None, chained.unit):
+        raise InputError(f"{options.matrix[0].name} holds predictions of {chained.unit}: give it alone and without --unit")
+    return chained
+
+
+def open_landmarks(
+    options: argparse.Namespace, networks: Networks, unit: str, chained: Chained | None, scratch: Path
+) -> tuple[SampleMatrix, list[Gene]]:
     """Return the matrix, and by which of its features each of the bundle's landmarks is measured; half of them at least must be."""
     rows = listed_landmarks(networks, options.landmarks)
     words = words_of([rows])
-    matrices = [
-        open_matrix(path, scratch, lambda feature: feature in words or gene_of(feature) in words, options.features)
-        for path in options.matrix
-    ]
+    matrices = (
+        [chained.values]
+        if chained
+        else [
+            open_matrix(path, scratch, lambda feature: feature in words or gene_of(feature) in words, options.features)
+            for path in options.matrix
+        ]
+    )
     matrix = join([with_gene_ids(matrix) for matrix in matrices])
     genes, _ = place_genes(matrix.features, {LANDMARKS: rows}, matrix.name)
     return (in_unit(matrix, unit) if unit in UNITS else matrix), genes
@@ -141,9 +175,8 @@ def open_landmarks(options: argparse.Namespace, networks: Networks, unit: str, s
 
 def listed_landmarks(networks: Networks, path: Path | None) -> list[Listed]:
     """Return the bundle's landmarks, with the probe sets that a list names."""
-    training = networks.training
-    symbols = training.text("genes/symbol") if training.has("genes/symbol") else training.genes
-    own = [Listed(training.genes[gene], symbols[gene] or training.genes[gene], ()) for gene in networks.landmarks]
+    genes, symbols = networks.training.genes, networks.training.symbols
+    own = [Listed(genes[i], symbols[genes[i]], ()) for i in networks.landmarks]
     given = {row.gene: row for row in read_list(path)} if path else {}
     return [given.get(row.gene, row) for row in own]
 
@@ -162,9 +195,8 @@ def profiles_of(matrix: SampleMatrix, genes: list[Gene]) -> Iterator[tuple[int, 
 
 def write_values(file: h5py.File, matrix: SampleMatrix, genes: list[Gene], networks: Networks, unit: str) -> None:
     """Write (samples, genes): landmarks as given, NaN where not measured, and targets as predicted; say how many samples have few landmarks."""
-    place = {gene: number for number, gene in enumerate(networks.training.genes)}
-    measured, progress, poor = np.array([place[gene.id] for gene in genes]), Progress(len(matrix.samples), "samples completed"), 0
-    out = file.create_dataset(GCTX_MATRIX, (len(matrix.samples), len(place)), "f4")
+    measured, progress, poor = networks.places(genes), Progress(len(matrix.samples), "samples completed"), 0
+    out = file.create_dataset(GCTX_MATRIX, (len(matrix.samples), len(networks.training.genes)), "f4")
     for first, values in profiles_of(matrix, genes):
         profiles = Profiles(networks.training, matrix.samples[first : first + len(values)], values, measured, unit)
         poor += int((2 * (~np.isnan(values)).sum(axis=1) < len(networks.landmarks)).sum())
@@ -178,6 +210,22 @@ def write_values(file: h5py.File, matrix: SampleMatrix, genes: list[Gene], netwo
         log.warning(f"warning: {poor:,} samples have fewer than half of the landmarks; the others count as their training means")
 
 
+def write_half_widths(file: h5py.File, chained: Chained, genes: list[Gene], networks: Networks) -> None:
+    """Write (samples, genes) half-widths of 90 % intervals: of landmarks their own, of targets with what those of their landmarks add."""
+    training, measured, samples = networks.training, networks.places(genes), chained.values.samples
+    own = np.full(len(networks.targets), np.nan) if networks.half_widths is None else networks.half_widths
+    out = file.create_dataset("half_width", (len(samples), len(training.genes)), "f4", fillvalue=np.nan)
+    progress = Progress(len(samples), "samples with intervals")
+    for (first, values), (_, sd) in zip(profiles_of(chained.values, genes), profiles_of(chained.sd, genes), strict=True):
+        own_ids = samples[first : first + len(values)]
+        moved = (Profiles(training, own_ids, one, measured, chained.unit) for one in drawn(values, sd, own_ids))
+        whole = np.full((len(values), len(training.genes)), np.nan, dtype=np.float32)
+        whole[:, measured] = sd * chained.widths
+        whole[:, networks.targets] = np.sqrt(own**2 + chained.widths**2 * variance(map(networks.predict, moved)))
+        out[first : first + len(values)] = whole
+        progress.step(first + len(values))
+
+
 def write_axes(file: h5py.File, matrix: SampleMatrix, networks: Networks, unit: str) -> None:
     """Write ids and what is known of samples and genes, as GCTX 1.0 has it."""
     training, bundle = networks.training, networks.bundle
@@ -187,10 +235,9 @@ def write_axes(file: h5py.File, matrix: SampleMatrix, networks: Networks, unit: 
     rows["unit"] = [bundle.unit if one else read_unit(unit) for one in is_target]
     if training.has("genes/symbol"):
         rows["symbol"] = training.text("genes/symbol")
-    calibration = of_bundle(bundle)
-    if calibration:
+    if networks.half_widths is not None:
         half = np.full(len(training.genes), np.nan, dtype=np.float32)
-        half[networks.targets] = half_widths(calibration)
+        half[networks.targets] = networks.half_widths
         rows[INTERVAL] = half
     facts = {name: texts for name, texts in matrix.sample_facts.items() if name.strip(". ") and name != "id" and "/" not in name}
     for axis, columns in (("rows", rows), ("columns", {"id": matrix.samples} | facts)):
@@ -204,7 +251,11 @@ def parse_args() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bundle", type=Path, required=True, help="models/‹family› of a finished run, of a family that reads landmarks")
     parser.add_argument(
-        "--matrix", type=Path, nargs="+", required=True, help="GCT, GCTX, h5ad, Parquet, TSV or CSV; several are joined by feature"
+        "--matrix",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="GCT, GCTX, h5ad, Parquet, TSV or CSV, several are joined by feature; or predictions/‹family›.h5 of --apply",
     )
     units = [unit for unit in UNITS if unit != "counts"]  # a total over landmarks is none
     parser.add_argument("--unit", choices=units, help="what the matrices hold (default: what the bundle was trained on)")

@@ -97,7 +97,8 @@ def evaluate(options: argparse.Namespace) -> None:
         samples += sample_rows(family, others)
         tell(family)
         light = {
-            name: one._replace(sums={}, left_out=None, left_n=None, gene_absolute_sd=None) for name, one in family.scores.items()
+            name: one._replace(sums={}, left_out=None, left_n=None, gene_absolute_sd=one.gene_absolute_sd.sum(axis=0, keepdims=True))
+            for name, one in family.scores.items()
         }  # what is drawn from is large
         families.append(family._replace(scores=light, samples={}))
     write_table(options.samples_out, SAMPLE_COLUMNS, samples)
@@ -243,12 +244,13 @@ def write_genes(path: Path, families: list[Family], dataset: Dataset) -> None:
     """Write how predictable each gene is and by what: one row a gene and family, in the order of the predictions.
 
     `sd` is of the observed deviations from the training mean; low and high are the 95 % interval of r_best (Fisher's z, as if it had
-    not been chosen as the best); q_value is the model's. For both, samples of one group count as one of the n pairs.
+    not been chosen as the best); q_value is the model's. For both, samples of one group count as one of the n pairs. `mae_…` are mean
+    absolute errors in training standard deviations.
     """
     names = [MODEL, *sorted({name for family in families for name in family.baselines})]
-    symbols = dict(zip(dataset.genes, dataset.text("genes/symbol") if dataset.has("genes/symbol") else dataset.genes, strict=True))
+    symbols = dataset.symbols
     rows = [row for family in families for row in gene_rows(family, names, symbols)]
-    write_table(path, [*GENE_COLUMNS, *(f"r_{name}" for name in names)], rows)
+    write_table(path, [*GENE_COLUMNS, *(f"{what}_{name}" for what in ("r", "mae") for name in names)], rows)
 
 
 def gene_rows(family: Family, names: list[str], symbols: dict[str, str]) -> Iterator[list[object]]:
@@ -257,6 +259,8 @@ def gene_rows(family: Family, names: list[str], symbols: dict[str, str]) -> Iter
     r = np.array([family.scores[name].r_sample if name in family.scores else nothing for name in names])  # (predictors, genes)
     n = np.array([family.scores[name].genes.n if name in family.scores else nothing for name in names])
     best, gene = np.where(np.isnan(r), -np.inf, r).argmax(axis=0), np.arange(len(family.columns))
+    errors = [family.scores[name].gene_absolute_sd[0] if name in family.scores else nothing for name in names]
+    mae = np.array(errors) / np.where(n > 0, n, np.nan)
     part = np.array([independent(family.scores[name], family.unit) if name in family.scores else np.nan for name in names])
     low, high = fisher_interval(r[best, gene], n[best, gene] * part[best])
     observed = family.scores[MODEL].genes
@@ -266,7 +270,7 @@ def gene_rows(family: Family, names: list[str], symbols: dict[str, str]) -> Iter
     for k, name in enumerate(family.columns):
         chosen = names[best[k]] if not np.isnan(r[:, k]).all() else None
         facts = [name, symbols.get(name, ""), family.name, observed.n[k], sd[k], chosen, r[best[k], k], low[k], high[k], q[k]]
-        yield [*facts, *r[:, k]]
+        yield [*facts, *r[:, k], *mae[:, k]]
 
 
 def tell(family: Family) -> None:

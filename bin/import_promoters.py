@@ -4,8 +4,7 @@
 import argparse
 import gzip
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ import h5py
 import numpy as np
 
 from exprcast.cli import InputError, Progress, log, run, whole_folder, write_task
+from exprcast.foreign_hdf5 import MOST_CHUNK_BYTES, member, opened
 from exprcast.halflife import FEATURES
 from exprcast.promoter_tables import (
     LABEL_UNITS,
@@ -31,7 +31,7 @@ HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 UNKNOWN = "unknown"  # a chromosome that nobody named
 LETTERS = np.frombuffer(b"NACGT", np.uint8)  # by 1 + place in the one-hot code; four zeros are N
 MOST_BASES, MOST_LABELS, LONGEST_NAME = 2**31, 1000, 200  # of a file from outside
-BLOCK_BYTES, MOST_CHUNK_BYTES = 2**25, 2**28  # of one-hot codes in memory at once; of a chunk that HDF5 unpacks whole
+BLOCK_BYTES = 2**25  # of one-hot codes in memory at once
 
 
 class Promoter(NamedTuple):
@@ -168,27 +168,15 @@ def named_features(genes: list[str], values: np.ndarray) -> Matrix | None:
     return halflife_matrix(genes, values, "data")
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[h5py.File]:
-    """Open an HDF5 file from outside; what HDF5 cannot read is an InputError."""
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except (OSError, RuntimeError) as error:
-        raise InputError(f"{path.name}: cannot be read as HDF5 ({error}); copy the file again") from None
-
-
 def array_of(file: h5py.File, path: Path, name: str, shape: tuple, kinds: str) -> h5py.Dataset:
-    """Return an array that lies in the file itself, of this shape (None: any size; ...: perhaps one axis more) and kind."""
-    array = file[name] if isinstance(file.get(name, getlink=True), h5py.HardLink) else None
-    if not isinstance(array, h5py.Dataset) or array.external or array.is_virtual:
-        raise InputError(f"{path.name}: no array {name} in it; Xpresso's files hold promoter, data, label and geneName")
+    """Return an array of this shape (None: any size; ...: perhaps one axis more) and kind."""
+    array = member(file, name, path)
+    if not isinstance(array, h5py.Dataset):
+        raise InputError(f"{path.name}: {name} is no array; Xpresso's files hold promoter, data, label and geneName")
     wanted = [size for size in shape if size is not ...]
     fits = len(wanted) <= array.ndim <= len(shape) and all(size in (None, is_) for size, is_ in zip(wanted, array.shape, strict=False))
     if not fits or array.dtype.kind not in kinds or (array.ndim == 2 and array.shape[1] > MOST_LABELS) or 0 in array.shape:
         raise InputError(f"{path.name}: {name} is {array.dtype} of shape {array.shape}; this is no ready file of Xpresso")
-    if array.chunks and np.prod(array.chunks, dtype=float) * array.dtype.itemsize > MOST_CHUNK_BYTES:
-        raise InputError(f"{path.name}: {name} is packed in chunks of more than {MOST_CHUNK_BYTES:,} bytes; repack it with smaller ones")
     return array
 
 

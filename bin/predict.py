@@ -17,7 +17,7 @@ from exprcast.dataset import LEARNT, TEST, TRAIN, VALID, Dataset
 from exprcast.family import Examples, describe_methods, place
 from exprcast.means import nan_mean, target_matrix
 from exprcast.prepared import Prepared
-from exprcast.training import make_deterministic, make_fabric
+from exprcast.training import fitting_batch, make_deterministic, make_fabric
 from exprcast.training import predict as predict_examples
 
 BLOCK = 65_536
@@ -56,7 +56,7 @@ def predict_checkpoint(options: argparse.Namespace, prepared: Prepared) -> tuple
         examples = prepared.examples(with_valid)
         model = family.Model(config, fitted["sizes"])
         model.load_state_dict(fitted["weights"])
-        network = partial(predict_examples, fabric.setup(model), examples, batch_size=4096, fabric=fabric)
+        network = partial(predict_examples, fabric.setup(model), examples, batch_size=fitting_batch(examples), fabric=fabric)
         fill(
             matrices, {"model": lambda index, network=network: network(index).numpy()}, family, examples, np.isin(prepared.roles, held_out)
         )
@@ -73,7 +73,7 @@ def predict_baselines(options: argparse.Namespace, prepared: Prepared) -> tuple[
     family, matrices = prepared.family, {}
     for fitted, with_valid, held_out in fits(final, selection):
         examples = prepared.examples(with_valid)
-        parts = {name: partial(predict_baseline, family, examples, fitted, name) for name in baseline_names(family.EXAMPLES)}
+        parts = {name: partial(predict_baseline, family, examples, fitted, name) for name in baseline_names(family.EXAMPLES, examples)}
         fill(matrices, parts, family, examples, np.isin(prepared.roles, held_out))
     facts = {key: facts[key] for key in ("family", "preset", "fold", "code", "refit")}
     return matrices | truth(family, examples, prepared.roles, prepared.refit), facts, examples

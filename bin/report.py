@@ -118,7 +118,7 @@ def judge_models(
         observed_section(families, scores, read_samples(options.samples), leakage),
         *([genes_section(several, genes)] if several else []),
         *place_sections(dataset, shares, families, r_samples),
-        attribution_section(shares),
+        attribution_section(shares, dataset.symbols if dataset else {}),
         run_section(families, leakage),
         curves_section([read_history(path) for path in options.histories]),
         leakage_section(leakage, max(len(predictions.folds) for predictions in families)),
@@ -138,11 +138,10 @@ def place_sections(
 ) -> list[Section]:
     """Return one gene's locus where pairs of samples and genes were explained, one gene's promoter where genes were."""
     sections = []
-    if dataset and shares and any(family.axes != "genes" for family in families):
+    if dataset and any(one.mean_share is not None for one in shares) and any(family.axes != "genes" for family in families):
         sections.append(locus_section(read_loci(dataset, shares, families, r_samples)))
     if any(one.words for one in shares):
-        symbols = dict(zip(dataset.genes, dataset.text("genes/symbol"), strict=True)) if dataset else {}
-        sections.append(promoter_section(read_promoters(shares, families, symbols), shares))
+        sections.append(promoter_section(read_promoters(shares, families, dataset.symbols if dataset else {}), shares))
     return sections
 
 

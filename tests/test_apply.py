@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from exprcast import calibration
 from exprcast.bundle import SUMMARY, Bundle, checksum, digest
 from exprcast.cli import InputError
 from exprcast.dataset import TEST, TRAIN, Dataset, write_array
@@ -185,6 +186,33 @@ def test_the_mean_over_folds_and_seeds_has_an_interval_around_it(bundles, tmp_pa
     tables = ["--samples-out", tmp_path / "s.tsv", "--genes-out", tmp_path / "g.tsv", "--out", tmp_path / "scores.tsv"]
     run("evaluate", "--predictions", out, "--dataset", dataset, *tables)
     assert "atac_cis\tmodel" in (tmp_path / "scores.tsv").read_text()
+
+
+def test_a_draw_of_samples_goes_with_a_bundle_under_their_names(bundles, tmp_path, monkeypatch):
+    whole = bundles("atac_cis", "samples")
+    folder, training = whole.parent.parent, whole / "training.h5"
+    monkeypatch.setattr(calibration, "MOST_KEPT", 30 * 6)
+    made = ["--checkpoints", *folder.glob("*.seed1.pt"), "--baselines", *folder.glob("*.baselines.h5")]
+    given = ["--dataset", training, "--predictions", folder / "atac_cis.h5", "--scores", folder / "scores.tsv", *made]
+    run("bundle", *given, "--out", tmp_path / "atac_cis")
+    samples, drawn = Dataset(training).samples, calibration.of_bundle(Bundle(tmp_path / "atac_cis")).sample
+    names = [samples[i] for i in drawn]
+    _, out = apply(tmp_path / "atac_cis", new_dataset(whole, tmp_path / "new.h5", [2, 3]), tmp_path / "out")
+    with h5py.File(out) as file, h5py.File(folder / "atac_cis.h5") as recorded:
+        assert len(names) == 6 and file["calibration/sample"].asstr()[:].tolist() == names
+        tested = (recorded["role"][:] == TEST)[:, drawn]
+        errors = np.abs(recorded["observed"][:] - recorded["predicted"][:, 0])[:, drawn][tested]
+        assert len(errors) == 6 * 30
+    with h5py.File(tmp_path / "atac_cis/calibration.h5") as file:
+        assert np.sort(file["residual"][:], axis=None) == pytest.approx(np.sort(errors))
+    card = (tmp_path / "atac_cis/card.md").read_text().split("## Intervals")[1].split("##")[0]
+    assert "mean over 6 of 12 samples:" in card and [name for name in samples if f"| {name} |" in card] == names
+    assert "mean over samples:" in (whole / "card.md").read_text()
+    forge(tmp_path / "atac_cis", "calibration.h5", lambda file: file["sample"].__setitem__(-1, 12))
+    with pytest.raises(
+        InputError, match="^bundle atac_cis: calibration.h5 is of samples up to number 13 in .*, the bundle of 12 in .*copy"
+    ):
+        calibration.of_bundle(Bundle(tmp_path / "atac_cis"))
 
 
 def test_samples_never_held_out_give_no_interval(bundles, tmp_path):

@@ -1,5 +1,6 @@
-"""Prediction intervals: order statistics by hand, what is missing, what was held out in pieces, files that are damaged, any order and block size."""
+"""Prediction intervals: order statistics by hand, what is missing, what was held out in pieces, draws of large cohorts, files that are damaged, any order and block size."""
 
+import logging
 from pathlib import Path
 
 import h5py
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from exprcast import calibration
-from exprcast.calibration import LEAST_OWN, calibrate, coverage, half_widths, intervals, learn, load, save, widening
+from exprcast.calibration import LEAST_OWN, calibrate, coverage, draw_samples, half_widths, intervals, learn, load, save, widening
 from exprcast.cli import InputError
 from exprcast.dataset import TEST, TRAIN
 
@@ -22,6 +23,12 @@ HOSTILE = {
     "infinite": lambda group: replace(group, "level", np.full(6, np.inf)),
     "no distance of one": lambda group: replace(group, "distance", np.where(np.arange(40) == 7, np.nan, 1.0)),
     "infinite distances": lambda group: replace(group, "distance", np.full(40, np.inf)),
+    "samples in no order": lambda group: replace(group, "sample", np.arange(40)[::-1]),
+    "a sample twice": lambda group: replace(group, "sample", np.sort(np.arange(40) // 2 * 2)),
+    "a sample before the first": lambda group: replace(group, "sample", np.arange(-1, 39)),
+    "a sample too few": lambda group: replace(group, "sample", np.arange(39)),
+    "samples between samples": lambda group: replace(group, "sample", np.arange(40) + 0.5),
+    "unsigned samples in no order": lambda group: replace(group, "sample", np.arange(40, dtype=np.uint64)[::-1]),
     "empty": lambda group: replace(group, "residual", np.empty((0, 6), np.float32)),
     "no values": lambda group: replace(group, "distance", h5py.Empty("f8")),
     "too large": lambda group: too_large(group),
@@ -54,7 +61,7 @@ def learned(errors: np.ndarray, folds: int = 4, unit: str = UNIT, **other: np.nd
     samples, genes = errors.shape
     number, rng = np.arange(samples), np.random.default_rng(1)
     given = {"fold": (number % folds).astype(np.uint16), "group": number, "distance": rng.random(samples), "level": rng.gamma(2, 2, genes)}
-    return learn(unit, errors, **(given | other))
+    return learn(unit, number, errors, **(given | other))
 
 
 def predictions_of(folds: int, samples: int, genes: int) -> np.ndarray:
@@ -66,7 +73,8 @@ def predictions_file(path: Path, observed: np.ndarray, predicted: np.ndarray, ro
     """Write what calibrate reads of combine.py's file: predicted (folds, seeds, rows, columns), training means 0, 1, 2 …"""
     with h5py.File(path, "w") as file:
         file.attrs["unit"] = UNIT
-        file["rows"], file["observed"], file["predicted"], file["role"] = np.arange(len(observed)), observed, predicted, role
+        file["rows"] = [f"S{i}" for i in range(len(observed))]
+        file["observed"], file["predicted"], file["role"] = observed, predicted, role
         file["training_mean"] = np.tile(np.arange(observed.shape[1], dtype=np.float32), (len(role), 1, 1))
     return h5py.File(path)
 
@@ -142,7 +150,7 @@ def test_a_sample_held_out_in_pieces_takes_each_gene_from_its_fold(tmp_path):
     for gene, (fold, centre) in enumerate([(0, 0.0), (0, 0.0), (1, 100.0)]):
         errors = np.abs(observed - predicted[fold, 0])[:, gene]
         assert (low[0, gene], high[0, gene]) == pytest.approx(plain_interval(errors, np.full(samples, centre)))
-    few = calibration.learn(UNIT, found.residual[:12], found.fold[:12], np.arange(12), np.zeros(12), found.level)
+    few = calibration.learn(UNIT, np.arange(12), found.residual[:12], found.fold[:12], np.arange(12), np.zeros(12), found.level)
     low, high = intervals(few, np.array([[[0, 0, 0]], [[100, 100, 100]]], np.float32), np.zeros(1))
     assert (high > 90).all() and (low < 10).all()  # scores of all genes came from both folds
 
@@ -301,13 +309,93 @@ def test_order_of_samples_and_genes_and_size_of_blocks_change_nothing(samples, m
     both, covered = np.array(intervals(found, predicted, new)), coverage(found)
     assert bool(found.growth) == (samples == 60)
     rows, columns, others = (np.random.default_rng(4).permutation(n) for n in (samples, 60, 5))
-    turned = learn(UNIT, errors[np.ix_(rows, columns)], found.fold[rows], found.group[rows], found.distance[rows], found.level[columns])
+    known = found.fold[rows], found.group[rows], found.distance[rows], found.level[columns]
+    turned = learn(UNIT, np.arange(samples), errors[np.ix_(rows, columns)], *known)
     again = np.array(intervals(turned, predicted[:, others][:, :, columns], new[others]))
     assert np.array_equal(again, both[:, others][:, :, columns]) and np.array_equal(coverage(turned), covered[rows])
     monkeypatch.setattr(calibration, "AT_ONCE", 100)
     assert np.array_equal(intervals(found, predicted, new), both) and np.array_equal(coverage(found), covered)
     parts = [intervals(found, predicted[:, i : i + 2], new[i : i + 2]) for i in range(0, 5, 2)]
     assert np.array_equal(np.concatenate(parts, axis=1), both)
+
+
+def cohort_file(path: Path, turned: np.ndarray) -> tuple[h5py.File, np.ndarray, np.ndarray]:
+    """Write predictions of 90 samples in 3 folds that hold out two thirds of them, rows turned; return them, groups and distances."""
+    rng, samples = np.random.default_rng(5), np.arange(90)
+    observed, predicted = rng.normal(size=(90, 6)), rng.normal(size=(3, 2, 90, 6))
+    role = np.where((samples // 3 % 3)[None, :, None] == np.arange(3)[:, None, None], TEST, TRAIN).astype(np.uint8) * np.ones(6, np.uint8)
+    role[:, samples % 3 == 0] = TRAIN
+    distance = rng.random(90)
+    predictions_file(path, observed[turned].astype("f4"), predicted[:, :, turned].astype("f4"), role[:, turned]).close()
+    with h5py.File(path, "a") as file:
+        del file["role"], file["rows"]
+        file.create_dataset("role", data=role[:, turned], chunks=(1, 7, 6))
+        file["rows"] = [f"S{i}" for i in turned]
+    return h5py.File(path), (samples // 5)[turned], distance[turned]
+
+
+def test_of_a_large_cohort_some_samples_that_were_held_out_are_kept_as_they_are(tmp_path, monkeypatch, caplog):
+    file, groups, distance = cohort_file(tmp_path / "family.h5", np.arange(90))
+    with file, caplog.at_level(logging.INFO, logger="exprcast"):
+        whole = calibrate(file, groups, distance)
+        monkeypatch.setattr(calibration, "MOST_KEPT", 6 * 60)
+        held_out = calibrate(file, groups, distance)
+        assert not caplog.records
+        monkeypatch.setattr(calibration, "MOST_KEPT", 6 * 25 + 5)
+        some = calibrate(file, groups, distance)
+    assert whole.sample.tolist() == list(range(90)) and held_out.sample.tolist() == [i for i in range(90) if i % 3]
+    assert [record.getMessage() for record in caplog.records] == [
+        "intervals rest on 25 of 60 held-out samples, drawn from 18 of 18 groups: 6 genes of all are more than the 155 numbers that are kept"
+    ]
+    for kept in (held_out, some):
+        assert set(kept.group) == set(range(18)) and (np.diff(kept.sample) > 0).all() and set(kept.sample) <= set(held_out.sample)
+        for name in ("residual", "fold", "group", "distance"):
+            assert np.array_equal(getattr(kept, name), getattr(whole, name)[kept.sample]), name
+        assert np.array_equal(kept.level, whole.level)
+    assert len(some.sample) == 25 and calibration.MOST_KEPT < calibration.MOST_CELLS
+
+
+def test_a_draw_does_not_depend_on_the_order_of_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr(calibration, "MOST_KEPT", 6 * 25)
+    turned = np.random.default_rng(6).permutation(90)
+    (file, *known), (other, *turned_known) = (cohort_file(tmp_path / f"{rows[0]}.h5", rows) for rows in (np.arange(90), turned))
+    with file, other:
+        found, again = calibrate(file, *known), calibrate(other, *turned_known)
+    same = np.argsort(turned[again.sample])
+    assert np.array_equal(turned[again.sample][same], found.sample) and np.array_equal(again.residual[same], found.residual)
+    assert np.array_equal(intervals(again, np.zeros((3, 1, 6)), np.zeros(1)), intervals(found, np.zeros((3, 1, 6)), np.zeros(1)))
+
+
+def test_groups_have_their_share_of_a_draw_and_small_ones_a_sample():
+    sizes = np.array([1] * 20 + [10] * 10 + [300, 600])
+    groups = np.repeat(np.arange(32), sizes)
+    drawn = draw_samples(np.array([f"S{i}" for i in range(len(groups))], dtype=object), groups, 130)
+    count = np.bincount(groups[drawn], minlength=32)
+    assert len(drawn) == 130 and (np.diff(drawn) > 0).all() and (count[:20] == 1).all() and (count[20:30] >= 1).all()
+    assert count[31] == pytest.approx(2 * count[30], abs=2) and count[30] == pytest.approx(300 * count[20:30].sum() / 100, rel=0.3)
+
+
+def test_of_more_groups_than_are_drawn_each_has_one_sample_or_none():
+    groups = np.arange(400) // 4
+    drawn = draw_samples(np.array([f"S{i}" for i in range(400)], dtype=object), groups, 30)
+    assert len(drawn) == len(set(groups[drawn])) == 30 and len(set(drawn % 4)) == 4
+
+
+def test_intervals_of_a_draw_cover_new_samples_about_as_those_of_all():
+    """Samples of large groups err more, and new ones are of the same groups: a half of the samples has each group's share of them."""
+    rng, sizes = np.random.default_rng(7), np.repeat([2, 4, 8], 40)
+    group = np.repeat(np.arange(120), sizes)
+    spread = (np.sqrt(sizes) * rng.lognormal(0, 0.2, 120))[group, None] * rng.uniform(0.5, 2, 60)
+    own, new = (np.abs(rng.normal(size=spread.shape) * spread).astype(np.float32) for _ in range(2))
+    drawn = draw_samples(np.array([f"S{i}" for i in range(560)], dtype=object), group, 280)
+    full = learned(own, group=group)
+    some = learned(own[drawn], group=group[drawn], level=full.level)
+    inside, inside_some = ((new <= half_widths(one)).mean(axis=0) for one in (full, some))
+    assert inside.mean() == pytest.approx(0.9, abs=0.01) and inside_some.mean() == pytest.approx(inside.mean(), abs=0.01)
+    assert np.abs(inside_some - inside).max() < 0.06
+    assert np.nanmean(coverage(some)) == pytest.approx(np.nanmean(coverage(full)), abs=0.01)
+    first = np.concatenate([np.flatnonzero(group == number)[:2] for number in range(120)])
+    assert (new <= half_widths(learned(own[first], group=group[first], level=full.level))).mean() < inside.mean() - 0.02
 
 
 @pytest.mark.parametrize("pieces", [False, True])
@@ -321,7 +409,7 @@ def test_a_saved_calibration_gives_the_same_intervals(pieces, tmp_path):
         read = load(file["calibration"])
     given = predictions_of(4, 3, 60), np.linspace(0, 1, 3)
     assert found.growth and read.unit == UNIT and np.array_equal(intervals(read, *given), intervals(found, *given))
-    assert np.array_equal(coverage(read), coverage(found))
+    assert np.array_equal(coverage(read), coverage(found)) and np.array_equal(read.sample, np.arange(40))
 
 
 def test_without_distances_intervals_do_not_grow(tmp_path):

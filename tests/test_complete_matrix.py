@@ -18,6 +18,7 @@ from exprcast.matrices import open_matrix
 from exprcast.tables import write_table
 from exprcast.training import make_fabric, predict
 from test_apply import make_bundle
+from test_export_applied import write_applied
 from tiny import load_script, run_script
 
 LANDMARK = np.arange(30) % 2 == 0  # of tiny_dataset's genes
@@ -97,6 +98,41 @@ def test_blocks_and_company_change_nothing_and_bytes_repeat(bundle, tmp_path, mo
     blocks = complete(bundle, tmp_path / "all.gctx", tmp_path / "blocks.gctx")
     with h5py.File(whole) as one, h5py.File(blocks) as other:
         assert one["0/DATA/0/matrix"][:] == pytest.approx(other["0/DATA/0/matrix"][:], rel=1e-6)
+
+
+def predicted(bundle: Path, path: Path, half: float) -> Path:
+    """Write what --apply of another family leaves behind: the bundle's genes for six samples, all intervals of one half-width."""
+    write_applied(path, samples=6, genes=30)
+    with h5py.File(path, "r+") as file:
+        file["columns"][...] = Dataset(bundle / "training.h5").genes
+        for name, sign in (("low", -1), ("high", 1)):
+            file[name][...] = file["predicted"][0, 0] + sign * half
+    return path
+
+
+def test_the_uncertainty_of_predicted_landmarks_goes_into_the_intervals(bundle, tmp_path):
+    found = {}
+    for half in (0.0, 0.2, 0.4):
+        out = complete(bundle, predicted(bundle, tmp_path / "atac.h5", half), tmp_path / f"{half}.gctx")
+        with h5py.File(out) as file:
+            values, own, found[half] = file["0/DATA/0/matrix"][:], file["0/META/ROW/interval_90"][:], file["half_width"][:]
+    with h5py.File(tmp_path / "atac.h5") as file:
+        assert values[:, LANDMARK] == pytest.approx(file["predicted"][0, 0][:, LANDMARK], abs=1e-5)
+    assert found[0.0][:, ~LANDMARK] == pytest.approx(np.tile(own[~LANDMARK], (6, 1)), rel=1e-6), "certain landmarks add nothing"
+    assert found[0.4][:, LANDMARK] == pytest.approx(0.4, abs=1e-3)
+    added = {half: np.sqrt(np.mean(widths[:, ~LANDMARK] ** 2 - own[~LANDMARK] ** 2)) for half, widths in found.items()}
+    assert added[0.2] > 0.01 and added[0.4] == pytest.approx(2 * added[0.2], rel=0.2), "as the network is nearly linear in them"
+
+
+def test_predictions_that_cannot_be_landmarks_are_refused(bundle, tmp_path):
+    path, out = predicted(bundle, tmp_path / "atac.h5", 0.1), tmp_path / "out.gctx"
+    with pytest.raises(InputError, match="atac.h5 holds predictions of tpm: give it alone and without --unit"):
+        complete(bundle, path, out, "--unit", "rpkm")
+    with h5py.File(path, "r+") as file:
+        file.attrs["unit"] = "log10_rpkm"
+    with pytest.raises(InputError, match=r"atac.h5 holds log10_rpkm; landmarks can be predictions of log2\(unit \+ 1\)"):
+        complete(bundle, path, out)
+    assert not out.exists()
 
 
 def test_missing_landmarks_count_as_the_training_mean_and_stay_missing(bundle, tmp_path, caplog):

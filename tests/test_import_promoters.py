@@ -173,8 +173,8 @@ def of(part, **new):
         (of("train", geneName=np.array([b"A", b"B b", b"C"])), "train.h5: geneName holds 'B b', which is no gene id"),
         (of("test", geneName=np.array([b"A", b"ENSG00000000000"])), "gene 'ENSG00000000000' occurs twice"),
         (of("test", geneName=np.array([], dtype="S1")), "test.h5: geneName is |S1 of shape \\(0,\\)"),
-        (of("test", data=h5py.ExternalLink("train.h5", "data")), "test.h5: no array data in it"),
-        (of("test", data=h5py.SoftLink("/label")), "test.h5: no array data in it"),
+        (of("test", data=h5py.ExternalLink("train.h5", "data")), "test.h5: data is a link"),
+        (of("test", data=h5py.SoftLink("/label")), "test.h5: data is a link"),
     ],
 )
 def test_hostile_hdf5_are_refused(tmp_path, change, message):
@@ -200,6 +200,12 @@ def test_damaged_or_lacking_hdf5_are_refused(tmp_path):
     paths = write_splits(tmp_path)
     with pytest.raises(InputError, match="train.h5, valid.h5, test.h5 belong together; there is train.h5"):
         run_script("import_promoters", "--promoters", tmp_path / "train.h5", "--out", tmp_path / "out")
+    for key, message in (("data/numbers", "data is no array; Xpresso's files hold"), ("numbers", "no data in it")):
+        with h5py.File(tmp_path / "test.h5", "a") as file:
+            del file["data"]
+            file.create_group(key)
+        with pytest.raises(InputError, match=f"test.h5: {message}"):
+            run_script("import_promoters", "--promoters", *paths, "--out", tmp_path / "out")
     (tmp_path / "valid.h5").write_bytes((tmp_path / "valid.h5").read_bytes()[:900])
     with pytest.raises(InputError, match="valid.h5: cannot be read as HDF5"):
         run_script("import_promoters", "--promoters", *paths, "--out", tmp_path / "out")

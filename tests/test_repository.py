@@ -20,7 +20,7 @@ BEFORE_THE_DATASET |= {"collect_abundances", "collect_expression", "bin_peaks", 
 BEFORE_THE_DATASET |= {"import_promoters", "import_halflife", "import_labels", "import_matrix"}
 # Modules that no model needs.
 BEFORE_ONLY = (
-    r"exprcast\.(cage|cli|tables|intervals|coverage|duplicates|gene_lists|genome|gtf|halflife|kallisto|matri\w+|paralogs|promoter_tables|"
+    r"exprcast\.(cage|cli|tables|intervals|coverage|duplicates|foreign_hdf5|gene_lists|genome|gtf|halflife|kallisto|matri\w+|paralogs|promoter_tables|"
     r"reads|strand|windows|simulation\.\w+)"
 )
 SHARED_OPTIONS = {"--code", "--task-out"}  # exprcast.cli.run adds them to every script

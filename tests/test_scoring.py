@@ -541,6 +541,10 @@ def test_genes_say_by_what_they_are_predictable(tmp_path):
     low, high = fisher_interval(np.array([float(row["r_best"])]), np.array([6]))
     assert (float(row["low"]), float(row["high"])) == pytest.approx((low[0], high[0]), abs=1e-6)
     assert float(row["sd"]) == pytest.approx(np.std((seen - mean)[:, k], ddof=1), abs=1e-6)
+    with h5py.File(path) as file:
+        sds = (file["training_sd"][:] + 1e-3) * (file["role"][:] == TEST)
+    in_sd = np.abs(predicted - seen)[:, k] / sds.sum(axis=0)[:, k]
+    assert float(row["mae_model"]) == pytest.approx(np.nanmean(in_sd), rel=1e-5) and float(row["mae_mean"]) > 0
 
 
 def test_a_dataset_with_fewer_folds_is_refused(tmp_path):

@@ -12,7 +12,7 @@ from torch import nn
 from exprcast.checkpoint import load_checkpoint, save_checkpoint
 from exprcast.cli import InputError
 from exprcast.learning_rates import LEAST_RATE, FallOnRise, make_optimizer
-from exprcast.training import RATE_ROWS, RESTARTS, Settings, Training, fit, make_fabric, masked_mse, predict, refit, scale_of
+from exprcast.training import RATE_ROWS, RESTARTS, Settings, Training, fit, fitting_batch, make_fabric, masked_mse, predict, refit, scale_of
 from tiny import BIN, run_script, tiny_dataset
 
 TOYS = Path(__file__).parent / "families"
@@ -468,3 +468,15 @@ def test_damaged_and_hostile_checkpoints(tmp_path):
     torch.save({"format": "exprcast-checkpoint", "format_version": 0}, path)
     with pytest.raises(InputError, match="checkpoint version 0, this code reads 3; train again"):
         load_checkpoint(path)
+
+
+@pytest.mark.parametrize(("inputs", "batch"), [(100, 4_096), (20_000, 104), (3_000_000, 1)])
+def test_fewer_examples_with_many_inputs_are_predicted_at_once(inputs, batch):
+    class Wide:
+        def __len__(self):
+            return 3
+
+        def inputs(self, index):
+            return torch.zeros(len(index), inputs - 8, dtype=torch.uint8), torch.zeros(len(index), 8)
+
+    assert fitting_batch(Wide()) == batch

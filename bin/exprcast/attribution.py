@@ -63,8 +63,11 @@ def share_out(
     model: nn.Module, examples: Examples, index: np.ndarray, outputs: np.ndarray, fabric: Fabric, method: str = INTEGRATED
 ) -> Attribution:
     """Return the shares of one output of each of these examples; the model's mode is put back as it was found."""
-    was_training = model.training
+    was_training, whole = model.training, model
     model.eval()
+    if hasattr(model, "only"):  # of thousands of outputs few are explained
+        kept, outputs = np.unique(outputs, return_inverse=True)
+        model = model.only(kept)
     names = [*examples.explained, *(name for name in examples.input_names if name not in examples.explained)]
     order = [names.index(name) for name in examples.input_names]
     views = [View(one, order) for one in getattr(model, "views", lambda: [model])()]
@@ -75,7 +78,7 @@ def share_out(
         part = slice(start, start + size)
         parts.append(explain_batch(views, names, examples, index[part], outputs[part], fabric, method))
         progress.step(start + len(index[part]))
-    model.train(was_training)
+    whole.train(was_training)
     return Attribution(
         {name: np.concatenate([part.shares[name] for part in parts]) for name in examples.explained},
         *(np.concatenate([getattr(part, field) for part in parts]) for field in Attribution._fields[1:]),

@@ -7,6 +7,7 @@ nearest   the values of the most similar training sample (or gene); similarity i
 kernel    kernel ridge regression: the mean plus a smooth function of the similarity to training samples (or genes). A gene never
           seen takes the level that its features tell, the same in every sample
 trees     boosted trees on the family's features, where examples lie on genes
+elastic_net  the mean plus a linear function of few features, each output by itself; where a family asks for it
 rule      the family's own (its file says what it is)
 
 What is fitted is arrays and nothing else; they are saved as HDF5. With --refit there are two fits: the first one's α, penalties and
@@ -23,6 +24,7 @@ import numpy as np
 
 from exprcast.cli import whole_file
 from exprcast.dataset import LEARNT, TEST, TRAIN, VALID, open_hdf5
+from exprcast.elastic_net import fit_elastic_net, predict_elastic_net
 from exprcast.family import Examples
 from exprcast.means import Fitted, fit_mean, predict_mean
 from exprcast.neighbours import extend_kernel, extend_nearest, fit_kernel, fit_nearest, predict_kernel, predict_nearest
@@ -46,12 +48,14 @@ FITTED_TO_MEAN = {
     "nearest": Baseline(fit_nearest, predict_nearest),
     "kernel": Baseline(fit_kernel, predict_kernel),
     "trees": Baseline(fit_trees, predict_trees),
+    "elastic_net": Baseline(fit_elastic_net, predict_elastic_net),
 }
 
 
-def baseline_names(axes: str) -> list[str]:
-    """Return the baselines of examples on these axes: trees need more examples than there are samples."""
-    return ["mean", *(name for name in FITTED_TO_MEAN if name != "trees" or axes != "samples"), "rule"]
+def baseline_names(axes: str, examples: Examples | None = None) -> list[str]:
+    """Return the baselines of examples on these axes: trees need more examples than there are samples, elastic net has to be asked for."""
+    left_out = ["trees"] * (axes == "samples") + ["elastic_net"] * (not getattr(examples, "elastic_net", False))
+    return ["mean", *(name for name in FITTED_TO_MEAN if name not in left_out), "rule"]
 
 
 def fit_baselines(family: ModuleType, examples: Examples, roles: np.ndarray, chosen: dict[str, Fitted] | None = None) -> dict[str, Fitted]:
@@ -64,7 +68,7 @@ def fit_baselines(family: ModuleType, examples: Examples, roles: np.ndarray, cho
         train, valid = np.flatnonzero(np.isin(roles, LEARNT)), valid[:0]
     mean = fit_mean(family.EXAMPLES, examples, train, test)
     fitted = {"mean": mean, "rule": family.fit_rule(examples, train)}
-    for name in baseline_names(family.EXAMPLES)[1:-1]:
+    for name in baseline_names(family.EXAMPLES, examples)[1:-1]:
         fitted[name] = FITTED_TO_MEAN[name].fit(family.EXAMPLES, examples, mean, train, valid, chosen and chosen[name])
     return fitted
 

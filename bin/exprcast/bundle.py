@@ -5,7 +5,7 @@ training.h5            the dataset that was trained on: genes, start sites, chro
 fold‹k›.seed‹s›.pt     networks
 fold‹k›.baselines.h5   simple rules
 weights.h5             of the ensemble instead of these four: its members and their weights in each fold
-calibration.h5         residuals of held-out samples; not where no samples were held out
+calibration.h5         residuals of held-out samples, of a large cohort a draw; not where no samples were held out
 card.md                what a person should know of it
 
 Nothing in it is ever executed: networks are loaded as tensors and plain values, trees as text that LightGBM parses, all else is HDF5 and JSON.

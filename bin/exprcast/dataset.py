@@ -13,10 +13,10 @@ import h5py
 import numpy as np
 
 from exprcast.cli import InputError, whole_file
-from exprcast.tables import bin_offsets
+from exprcast.tables import RAW_UNITS, bin_offsets
 
 FORMAT, FORMAT_VERSION = "exprcast-dataset", 3
-UNITS = ("tpm", "cpm", "rpkm", "log2_intensity", "log10_tpm", "log10_cpm", "log10_rpkm", "zscore")
+UNITS = (*RAW_UNITS, "log2_intensity", "log10_tpm", "log10_cpm", "log10_rpkm", "zscore")
 SCALES = ("measured", "transformed")  # of half-life features: bp, fractions, exons per kb; or logarithms and z-scores
 TRAIN, VALID, TEST, UNUSED = 0, 1, 2, 3
 MIXED = 4  # of a pair: one part in training, one in validation
@@ -138,6 +138,12 @@ class Dataset:
     def rows(self, path: str, numbers: np.ndarray) -> np.ndarray:
         """Return some rows of a numeric entry."""
         return np.stack([self.row(path, number) for number in numbers]) if len(numbers) else self.file[path][:0]
+
+    @property
+    def symbols(self) -> dict[str, str]:
+        """Return {gene: symbol}, its id where no symbol is known."""
+        known = self.text("genes/symbol") if self.has("genes/symbol") else self.genes
+        return {gene: symbol or gene for gene, symbol in zip(self.genes, known, strict=True)}
 
     def unit(self, path: str) -> str:
         """Return the unit of an entry."""

@@ -1,5 +1,6 @@
 """The network from landmarks to targets: hidden layers beside a ridge regression, or alone as published."""
 
+from copy import deepcopy
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,6 +33,7 @@ class NetworkSettings(Settings):
     epochs: int = 60
     patience: int = 15
     batch_size: int = 128
+    elastic_net: bool = False  # stand elastic net of each target by itself beside the model, too: minutes for thousands of targets
     quantile: str = "other"  # which samples are mapped by rank onto the training samples: none, all, or those in another unit
 
     def __post_init__(self) -> None:
@@ -73,7 +75,7 @@ class Model(nn.Module):
     def forward(self, landmarks: torch.Tensor) -> torch.Tensor:
         """Return (batch, targets) of (batch, landmarks)."""
         x = self.hidden(landmarks)  # (batch, hidden)
-        if self.outputs_counted:
+        if self.outputs_counted and self.training:
             share = self.outputs_counted / len(self.mean)
             x = share * x + (1 - share) * x.detach()
         x = self.out(x)  # (batch, components or targets)
@@ -82,6 +84,17 @@ class Model(nn.Module):
         if self.ridge is not None:
             x = x + landmarks @ self.ridge
         return self.mean + self.scale * x
+
+    def only(self, targets: np.ndarray) -> "Model":
+        """Return a copy that computes these targets and no others."""
+        narrow, kept = deepcopy(self), torch.from_numpy(targets).to(self.mean.device)
+        for name in ("mean", "scale", "ridge", "directions"):
+            if (values := getattr(self, name)) is not None:
+                setattr(narrow, name, values[..., kept])
+        if self.directions is None:
+            narrow.out = nn.Linear(self.out.in_features, len(targets), device=kept.device)
+            narrow.out.load_state_dict({name: values[kept] for name, values in self.out.state_dict().items()})
+        return narrow
 
 
 def initialise(model: Model, examples: LandmarkExamples, train: np.ndarray) -> None:

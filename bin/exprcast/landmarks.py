@@ -14,11 +14,10 @@ from scipy.sparse import csc_matrix
 
 from exprcast.dataset import Dataset
 from exprcast.folds import GROUP_COLUMNS, deal, group_samples
+from exprcast.tables import RAW_UNITS
 
 TARGET = "expression/gene"
 INPUTS = (TARGET, "lists/landmark", "lists/target")
-LINEAR = ("tpm", "cpm", "rpkm")
-LOGARITHMIC = ("log2_intensity", "log10_tpm", "log10_cpm", "log10_rpkm", "zscore")
 QUANTILE = ("none", "all", "other")  # which samples are mapped by rank
 LEAST_SD = 1e-3  # is added to each standard deviation
 SAMPLES_AT_ONCE = 1_024
@@ -35,7 +34,7 @@ def listed(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
 
 def read_unit(unit: str) -> str:
     """Return the unit that values of a unit are read in."""
-    return f"log2({unit} + 1)" if unit in LINEAR else unit
+    return f"log2({unit} + 1)" if unit in RAW_UNITS else unit
 
 
 def blocks(samples: np.ndarray) -> list[np.ndarray]:
@@ -50,7 +49,7 @@ class Reader:
         self.dataset, self.genes, self.reference = dataset, genes, None
         main, count = dataset.unit(TARGET), len(dataset.samples)
         units = dataset.text("samples/unit") if dataset.has("samples/unit") else [""] * count
-        self.linear = np.array([(unit or main) in LINEAR for unit in units])  # (samples,)
+        self.linear = np.array([(unit or main) in RAW_UNITS for unit in units])  # (samples,)
         other = np.array([(unit or main) != main for unit in units])
         self.mapped = {"none": np.zeros(count, dtype=bool), "all": np.ones(count, dtype=bool), "other": other}[quantile]
         self.is_main = ~other
@@ -134,12 +133,14 @@ class LandmarkExamples:
     input_names = explained = ["landmarks"]
     neighbours = 10
 
-    def __init__(self, dataset: Dataset, extracted: dict[str, np.ndarray], unit: str, scale: np.ndarray, components: int) -> None:
+    def __init__(
+        self, dataset: Dataset, extracted: dict[str, np.ndarray], unit: str, scale: np.ndarray, components: int, elastic_net: bool
+    ) -> None:
         landmarks, targets = ([dataset.genes[gene] for gene in genes] for genes in listed(dataset))
         self.rows, self.columns, self.unit, self.names = dataset.samples, targets, unit, {"landmarks": landmarks}
         self.landmarks, self.values = extracted["landmarks"], extracted["targets"]  # (samples, landmarks), (samples, targets)
         self.sizes = {"landmarks": len(landmarks), "targets": len(targets), "components": components}
-        self.scale = scale  # (targets,)
+        self.scale, self.elastic_net = scale, elastic_net  # (targets,); whether this baseline is asked for
         self.groups = sample_groups(dataset)
 
     def __len__(self) -> int:
@@ -188,21 +189,22 @@ class Targets:
 
 
 def nearest_landmarks(examples: LandmarkExamples, train: np.ndarray) -> dict[str, np.ndarray]:
-    """Return each target's 20 landmarks that correlate most with it over training samples, and the signs of the correlations."""
+    """Return each target's 20 landmarks that correlate most with it over training samples: the nearest, if both are taken as z-scores."""
     targets = Targets(examples, train)
     squares = sum((examples.landmarks[part].astype(np.float64) ** 2).sum(axis=0) for part in blocks(train))
-    correlation = targets.products(train) / np.sqrt(np.maximum(squares, 1e-12))[:, None]  # × what is the same for all of a target
+    sd = np.sqrt(np.where(squares > 0, squares / len(train), 1))  # around 0, the training mean
+    correlation = targets.products(train) / sd[:, None]  # × what is the same for all of a target
     few = min(NEAR, len(correlation))
-    near = np.sort(np.argpartition(-np.abs(correlation), few - 1, axis=0)[:few], axis=0).T  # (targets, few)
-    sign = np.sign(np.take_along_axis(correlation.T, near, axis=1))
-    return {"near": near.astype(np.int32), "sign": sign.astype(np.int8), "mean": targets.mean, "scale": targets.scale}
+    near = np.sort(np.argpartition(-correlation, few - 1, axis=0)[:few], axis=0).T  # (targets, few)
+    return {"near": near.astype(np.int32), "sd": sd, "mean": targets.mean, "scale": targets.scale}
 
 
 def mean_of_nearest(examples: LandmarkExamples, fitted: dict[str, np.ndarray], index: np.ndarray) -> np.ndarray:
-    """Return (index, targets): a target's z-score is the mean of those of its landmarks, turned round where they correlate negatively."""
+    """Return (index, targets): a target's z-score is the mean of those of its landmarks."""
     targets, few = fitted["near"].shape
     shape = (len(examples.names["landmarks"]), targets)
-    weights = csc_matrix((fitted["sign"].ravel() / few, fitted["near"].ravel(), np.arange(0, targets * few + 1, few)), shape=shape)
+    near = fitted["near"].ravel()
+    weights = csc_matrix((1 / (few * fitted["sd"][near]), near, np.arange(0, targets * few + 1, few)), shape=shape)
     return fitted["mean"] + fitted["scale"] * (weights.T @ examples.features(index).T.astype(np.float64)).T
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from exprcast.dataset import TEST, VALID, Dataset
 from exprcast.paralogs import ALIKE
-from exprcast.promoter_tables import RAW_UNITS
+from exprcast.tables import RAW_UNITS
 
 TWIN_R, SURE_R = 0.75, 0.95  # the halves of one blood population (GMP), and HSC and MPP, lie between them; see is_twin()
 VARIES = 1e-10  # least variance of a sample that is no constant

@@ -1,7 +1,6 @@
 """Matrices of expression in HDF5: GCTX, and AnnData's h5ad, dense or sparse. Files from outside: no links, no size that is not looked at first."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 from anndata.io import read_elem
 
 from exprcast.cli import InputError
+from exprcast.foreign_hdf5 import member, opened
 from exprcast.matrix_file import (
     LONGEST_ID,
     MOST_IDS,
@@ -25,18 +25,7 @@ from exprcast.matrix_file import (
 )
 
 GCTX_MATRIX, GCTX_META = "0/DATA/0/matrix", {"columns": "0/META/COL", "rows": "0/META/ROW"}
-MOST_CHUNK_BYTES, MOST_TEXT_BYTES = 2**28, 2**30  # of a chunk, which HDF5 unpacks whole; of the ids or of a fact of an axis
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[h5py.File]:
-    """Open an HDF5 file from outside; what HDF5 cannot read is an InputError."""
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except (OSError, RuntimeError) as error:
-        cause = "it is cut short" if "truncated" in str(error) else "it is damaged"
-        raise InputError(f"{path.name}: cannot be read as HDF5: {cause}; copy or download the file again") from None
+MOST_TEXT_BYTES = 2**30  # of the ids or of a fact of an axis
 
 
 def read_hdf5(path: Path, folder: Path) -> Stored:
@@ -47,23 +36,6 @@ def read_hdf5(path: Path, folder: Path) -> Stored:
         if {"X", "obs", "var"} <= set(file):
             return read_h5ad(file, path, folder)
         raise InputError(f"{path.name}: HDF5, but neither GCTX (0/DATA/0/matrix) nor h5ad (X, obs, var); it holds {few_ids(sorted(file))}")
-
-
-def member(parent: h5py.Group, key: str, path: Path) -> h5py.Group | h5py.Dataset:
-    """Return what lies under a key in the file itself: links and data in other files are refused, and chunks that fill the memory."""
-    found = parent
-    for part in key.split("/"):
-        if not isinstance(found, h5py.Group) or part not in found:
-            raise InputError(f"{path.name}: no {key} in it; the file is not complete")
-        if not isinstance(found.get(part, getlink=True), h5py.HardLink):
-            raise InputError(f"{path.name}: {key} is a link, which no matrix needs; write the data themselves into the file")
-        found = found[part]
-    if isinstance(found, h5py.Dataset):
-        if found.external or found.is_virtual:
-            raise InputError(f"{path.name}: the data of {key} lie in another file; write them into this one")
-        if found.chunks and np.prod(found.chunks, dtype=float) * found.dtype.itemsize > MOST_CHUNK_BYTES:
-            raise InputError(f"{path.name}: {key} is packed in chunks of more than {MOST_CHUNK_BYTES:,} bytes; repack it with smaller ones")
-    return found
 
 
 def array_of(parent: h5py.Group, key: str, path: Path, axes: int, kinds: str) -> h5py.Dataset:

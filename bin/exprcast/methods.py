@@ -51,6 +51,7 @@ RULES = {
     "nearest": "the nearest training example",
     "kernel": "kernel ridge regression",
     "trees": "boosted trees (Ke et al. 2017)",
+    "elastic_net": "elastic net on the same inputs, each gene by itself",
     "rule": "the family's own simple rule",
 }
 GIVEN = "The dataset was assembled before this run; how its expression and its bins were made is not known here."

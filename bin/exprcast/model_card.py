@@ -20,6 +20,7 @@ METRICS = {
     "mse": "mean squared error",
     "r_sample": "r across samples, median over genes",
 }
+MOST_ROWS = 100  # of held-out samples in the table of intervals
 OF_GENES = ("r_gene", "mse")  # of them, what says something where an example is a gene
 ASSOCIATIONS = "Predictions are associations. They do not say what would happen if an element were changed, and not how people with other genotypes differ."
 NO_DEVICE = "It is no medical device."
@@ -174,10 +175,13 @@ def interval_text(dataset: Dataset, calibration: Calibration | None) -> str:
         return (
             f"Intervals of {CONFIDENCE:.0%} are made by CV+ (Barber et al. 2021). How often they hold is not known: one group was held out."
         )
-    rows = [[sample, "NA" if np.isnan(one) else f"{one:.1%}"] for sample, one in zip(dataset.samples, found, strict=True)]
+    shown = np.sort(np.argsort(np.nan_to_num(found, nan=2), kind="stable")[:MOST_ROWS])
+    rows = [[dataset.samples[calibration.sample[i]], "NA" if np.isnan(found[i]) else f"{found[i]:.1%}"] for i in shown]
+    those = f"{len(found):,} of {len(dataset.samples):,} samples" if len(found) < len(dataset.samples) else "samples"
+    those += f"; the {MOST_ROWS} lowest" * (len(found) > MOST_ROWS)
     return (
         f"Intervals of {CONFIDENCE:.0%} are made by CV+ (Barber et al. 2021) of residuals of held-out samples. With a sample's own group left out of the calibration, "
-        f"{np.nanmean(found):.1%} of its values lay inside, mean over samples:\n\n{table(['sample', 'inside'], rows)}"
+        f"{np.nanmean(found):.1%} of its values lay inside, mean over {those}:\n\n{table(['sample', 'inside'], rows)}"
     )
 
 

@@ -151,7 +151,7 @@ section { overflow-x: clip; } nav { display: flex; flex-wrap: wrap; gap: .25rem 
 .scroll.tall { border: 1px solid var(--line); border-radius: .4rem; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
 caption { text-align: left; padding: .3rem .5rem; } caption span { display: inline-block; position: sticky; left: .5rem; max-width: calc(100vw - 4rem); }
-th, td { padding: .3rem .5rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top; white-space: nowrap; }
+th, td { padding: .3rem .35rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top; white-space: nowrap; }
 thead th { position: sticky; top: 0; background: var(--page); color: var(--muted); font-weight: 600; font-size: .8rem; vertical-align: bottom; white-space: normal;
   min-width: 4.5rem; border: 0; box-shadow: inset 0 -1px var(--line); z-index: 1; }
 tbody th, thead th:first-child { position: sticky; left: 0; background: var(--page); } thead th:first-child { z-index: 2; }

@@ -8,7 +8,7 @@ import numpy as np
 
 from exprcast.cli import InputError, log
 from exprcast.halflife import FEATURES
-from exprcast.tables import Matrix, parse_numbers, read_lines, read_table, refuse_duplicates, strip_version
+from exprcast.tables import RAW_UNITS, Matrix, parse_numbers, read_lines, read_table, refuse_duplicates, strip_version
 
 GENE_COLUMNS = ("gene_id", "ENSID", "id", "gene")  # the first one present holds the gene
 LENGTHS = 4  # of these features are lengths in bp, the first ones
@@ -16,7 +16,6 @@ MEASURED, TRANSFORMED = "measured", "transformed"
 OFFSET = 0.1  # log10(x + 0.1), as Xpresso's labels and features
 LOG_BOUND, MOST_LOG = np.log10(OFFSET), 30.0  # no logarithm of a length is above, no length below
 MOST_LOG_DENSITY = 2.0  # exons per kb: no median of logarithms is above
-RAW_UNITS = ("tpm", "rpkm", "cpm")
 LABEL_UNITS = ("log10_rpkm", "log10_tpm", "log10_cpm", "zscore", *RAW_UNITS)
 PLACE_COLUMNS = {"chrom", "chr", "start", "end", "strand", "tss"}  # numbers among them are no labels
 

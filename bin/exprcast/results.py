@@ -100,6 +100,7 @@ class Shares(NamedTuple):
     features: dict[str, float]  # mean |share| of each named feature; nothing where the input has no names
     knocked_out: bool = False
     words: dict[str, tuple[float, int]] = {}  # of families that read bases: mean share of a word, and at how many places
+    carriers: dict[str, dict[str, float]] = {}  # of families that read landmark genes: target → landmark → mean |share|
 
 
 class Task(NamedTuple):
@@ -224,7 +225,7 @@ def read_shares(path: Path) -> Shares:
         mean_change = float(change.mean()) if len(change) else np.nan
         distance_bp, mean_share = window_shares(file, facts) if {"bins", "bin_bp", "flank_bp"} <= facts.keys() else (None, None)
         error = float(facts.get("completeness_error_max", np.nan))
-        told = (feature_shares(file), "knocked_out/window" in file, word_shares(file))
+        told = (feature_shares(file), "knocked_out/window" in file, word_shares(file), landmark_shares(file))
         return Shares(path, facts, len(change), mean_change, error, distance_bp, mean_share, *told)
 
 
@@ -236,6 +237,15 @@ def feature_shares(file: h5py.File) -> dict[str, float]:
         for shares in named
         for name, worth in zip(shares.attrs["names"], np.abs(shares[:]).mean(axis=0), strict=True)
     }
+
+
+def landmark_shares(file: h5py.File) -> dict[str, dict[str, float]]:
+    """Return {target: {landmark: mean |share|}} where landmark genes were read."""
+    if "shares/landmarks" not in file:
+        return {}
+    shares, column = file["shares/landmarks"], file["column"].asstr()[:]
+    names, sizes = [str(name) for name in shares.attrs["names"]], np.abs(shares[:])
+    return {str(target): dict(zip(names, sizes[column == target].mean(axis=0).tolist(), strict=True)) for target in np.unique(column)}
 
 
 def word_shares(file: h5py.File) -> dict[str, tuple[float, int]]:

@@ -63,6 +63,7 @@ RULES = [
         "The measured values of the training sample whose inputs are most similar; of landmark genes, the mean of the ten nearest samples.",
     ),
     ("kernel", "That mean plus a smooth function of all inputs at once: kernel ridge regression."),
+    ("elastic_net", "That mean plus a linear function of few inputs, each gene by itself."),
     ("trees", "That mean plus a sum of decision trees on the same inputs: gradient boosting."),
     ("shuffled", "A control, no rule: the same network trained on labels that were shuffled. It should predict nothing."),
     ("replicate", "No prediction: another replicate of the same sample, as measured. Shows how well a measurement repeats."),

@@ -1,8 +1,9 @@
 """The report's sections on the run, its quality and its networks, one function a section: what was read in → text, tables and pictures."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
+from types import MappingProxyType
 
 import numpy as np
 
@@ -48,6 +49,7 @@ KNOCKED_OUT = (
     "{} reads features, not bins. What a bin adds is what the prediction loses when that bin is closed and everything around the gene is read "
     "again: an exact knock-out, with what the whole genome tells held as it is. These need not add up; the shares of features do."
 )
+MOST_CARRIERS = 5  # landmarks that are named of a target
 ERROR_SHARE = 0.1  # shares that miss a change by more than this part of it do not add up
 
 
@@ -243,8 +245,8 @@ def as_number(text: str) -> float:
     return float(text) if re.fullmatch(r"\d+(\.\d+)?([eE][-+]?\d+)?", text) else 0.0
 
 
-def attribution_section(shares: Sequence[Shares]) -> Section:
-    """How far from the TSS a prediction's shares lie, and whether they add up."""
+def attribution_section(shares: Sequence[Shares], symbols: Mapping[str, str] = MappingProxyType({})) -> Section:
+    """How far from the TSS a prediction's shares lie, which features and landmarks they are of, and whether they add up; symbols of genes by id."""
     if not shares:
         return Section("attribution", "What predictions rest on", [Text("No attributions were given.")])
     names = ("family", "fold", "seed", "method")
@@ -264,6 +266,7 @@ def attribution_section(shares: Sequence[Shares]) -> Section:
         *explained_label(shares),
         Pictures(pictures),
         *feature_tables(order),
+        *carrier_tables(order, symbols),
         Table("One row a trained model", head, rows, words=(3,)),
     ])  # fmt: skip
 
@@ -277,7 +280,7 @@ def explained_label(shares: Sequence[Shares]) -> list[Text]:
 def feature_tables(shares: Sequence[Shares]) -> list[Text | Table]:
     """Return for each family that reads named features what they are worth, the strongest first."""
     tables: list[Text | Table] = []
-    for family, group in groupby([s for s in shares if s.features], key=lambda s: str(s.facts.get("family", ""))):
+    for family, group in groupby([s for s in shares if s.features and not s.carriers], key=lambda s: str(s.facts.get("family", ""))):
         files = list(group)
         worth = {
             name: np.average([s.features.get(name, 0) for s in files], weights=[s.examples for s in files]) for name in files[0].features
@@ -292,6 +295,23 @@ def feature_tables(shares: Sequence[Shares]) -> list[Text | Table]:
             *([Text(KNOCKED_OUT.format(family))] if any(s.knocked_out for s in files) else []),
             Table(f"{family}: mean |share| of a feature", ["feature", "mean |share|", "of all"], rows),
         ]  # fmt: skip
+    return tables
+
+
+def carrier_tables(shares: Sequence[Shares], symbols: Mapping[str, str]) -> list[Table]:
+    """Return for each family that reads landmark genes which of them carry each explained target, the mean over its networks."""
+    tables = []
+    for family, group in groupby([s for s in shares if s.carriers], key=lambda s: str(s.facts.get("family", ""))):
+        files, rows = list(group), []
+        for target in sorted({target for s in files for target in s.carriers}, key=lambda gene: symbols.get(gene, gene)):
+            found = [s.carriers[target] for s in files if target in s.carriers]
+            worth = {name: float(np.mean([one.get(name, 0) for one in found])) for name in found[0]}
+            first = sorted(worth, key=lambda name: -worth[name])[:MOST_CARRIERS]
+            total = sum(worth.values()) or 1
+            told = ", ".join(f"{symbols.get(name, name)} {worth[name] / total:.0%}" for name in first)
+            rows.append([symbols.get(target, target), told, f"{sum(worth[name] for name in first) / total:.0%}", f"{len(found)}"])
+        caption = f"{family}: the landmarks with the largest mean |share| in the prediction of a target, of the sum over all landmarks"
+        tables.append(Table(caption, ["target", "landmarks", "together", "networks"], rows, words=(1,)))
     return tables
 
 

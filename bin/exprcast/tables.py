@@ -19,6 +19,7 @@ from exprcast.cli import InputError, whole_file
 
 FILE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 VERSIONED = re.compile(r"(ENS[A-Z]*[EGTP]\d{11})\.\d+(?:_\d+)?(_PAR_Y)?")
+RAW_UNITS = ("tpm", "cpm", "rpkm")  # of expression; logarithms are taken of them
 MISSING = {"", "NA", "NaN", "nan", "na", "NULL", "."}
 
 

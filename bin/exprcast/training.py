@@ -38,6 +38,7 @@ COLLAPSE_RATIO = 1e-3
 RESTARTS = 3
 WORDS = {"optimizer": ("adamw", "sgd"), "schedule": ("cosine", "one-cycle", "constant", "on-rise"), "loss": ("mean", "sum")}
 OWN_DROPOUT = 1_000_003  # times the number of a process: what its own seed for dropout is away from that of the weights
+MOST_AT_ONCE, INPUTS_AT_ONCE = 4_096, 2**21  # examples predicted in one batch, and numbers (bases, bins, genes) that they read
 RATE_ROWS = 5_000  # training examples at most, whose error the schedule on-rise follows
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
 
@@ -352,6 +353,12 @@ def watch_rectifiers(model: nn.Module) -> Iterator[dict[str, bool]]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def fitting_batch(examples: Examples) -> int:
+    """Return how many examples can be predicted at once: MOST_AT_ONCE, fewer where each has many inputs, as long sequences have."""
+    inputs = sum(values.numel() for values in examples.inputs(np.arange(min(1, len(examples)))))
+    return int(np.clip(INPUTS_AT_ONCE // max(inputs, 1), 1, MOST_AT_ONCE))
 
 
 @torch.no_grad()

@@ -164,7 +164,7 @@ def test_time_of_a_large_cohort():
     level, number = rng.gamma(2, 2, genes), np.arange(samples)
     errors = np.abs(rng.standard_t(4, (samples, genes))).astype(np.float32)
     start = monotonic()
-    found = learn("log2(tpm + 1)", errors, (number % folds).astype(np.uint16), number, rng.beta(2, 4, samples), level)
+    found = learn("log2(tpm + 1)", number, errors, (number % folds).astype(np.uint16), number, rng.beta(2, 4, samples), level)
     learned = monotonic()
     intervals(found, (level + rng.normal(size=(folds, new, genes))).astype(np.float32), rng.beta(2, 4, new))
     ended = monotonic()

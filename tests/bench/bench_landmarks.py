@@ -219,7 +219,7 @@ def bundle(tmp_path_factory) -> Path:
     every, errors = np.arange(TRAINED), np.abs(rng.standard_normal((TRAINED, TARGETS), np.float32))
     with h5py.File(files[CALIBRATION], "w") as file:
         nowhere = np.full(TRAINED, np.nan)
-        save(learn("log2_intensity", errors, (every % FOLDS).astype(np.uint16), every, nowhere, np.zeros(TARGETS)), file)
+        save(learn("log2_intensity", every, errors, (every % FOLDS).astype(np.uint16), every, nowhere, np.zeros(TARGETS)), file)
     files[CARD].write_text("Made for a bench.\n")
     facts = {
         "family": "dgex", "preset": "default", "unit": "log2_intensity", "axes": "samples", "hold_out": "samples", "assembly": "made", "annotation": "made",

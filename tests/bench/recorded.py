@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import re
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -69,6 +70,14 @@ def read_recorded(protocol: str) -> dict[str, dict[str, str]]:
         return {}
     with path.open() as file:
         return {row["name"]: row for row in csv.DictReader(file, delimiter="\t")}
+
+
+def warn_of_older(protocol: str, *families: str) -> None:
+    """Warn, by name, of recorded numbers that other code made than that of today."""
+    older = [name for name, row in read_recorded(protocol).items() if row["code"] != fingerprint(*families)]
+    if older:
+        first = ", ".join(older[:5])
+        warnings.warn(f"{len(older)} numbers of tests/bench/results/{protocol}.tsv were made by older code: {first} …", stacklevel=2)
 
 
 def table(rows: list[Row]) -> None:

@@ -4,7 +4,6 @@ import csv
 import gzip
 import shutil
 import sys
-import warnings
 from pathlib import Path
 
 import h5py
@@ -20,7 +19,7 @@ BLOOD = ROOT / "../shared/data/atac/blood_hg19"
 READS = ROOT / "../shared/data/reads"
 sys.path.insert(0, str(ROOT / "tests/bench"))
 from demo_floors import floors  # noqa: E402
-from recorded import fingerprint, read_recorded  # noqa: E402
+from recorded import read_recorded, warn_of_older  # noqa: E402
 from strict import read_predictions, residual_r  # noqa: E402
 
 
@@ -105,11 +104,7 @@ def test_blood_from_public_files_to_a_report(readme):
     predicted = read_predictions(run.results / "predictions/atac_context.h5")["atac_context"]
     measured = residual_r(dataset, predicted)[dataset.samples.index("Mono")]
     assert measured >= float(recorded["STRICT r: atac_context on Mono"]["value"]) - 0.03
-    older = [name for name, row in recorded.items() if row["code"] != fingerprint("atac_bins", "atac_cis", "atac_context")]
-    if older:
-        warnings.warn(
-            f"{len(older)} numbers of tests/bench/results/atac.tsv were made by older code: {', '.join(older[:5])} …", stacklevel=1
-        )
+    warn_of_older("atac", "atac_bins", "atac_cis", "atac_context")
 
 
 def test_a_population_is_predicted_from_its_peaks(readme, project):

@@ -5,7 +5,6 @@ import gzip
 import re
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 
 import h5py
@@ -18,7 +17,7 @@ from exprcast.dataset import TEST, Dataset
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests/bench"))
-from recorded import fingerprint, read_recorded  # noqa: E402
+from recorded import warn_of_older  # noqa: E402
 
 SEQUENCE = ROOT.parent / "shared/data/sequence"
 FOLDS, HALFLIFE = "leave_chromosome_out_12folds_18377genes.csv.gz", "halflife_features_18377genes.tsv.gz"
@@ -120,12 +119,7 @@ def test_one_fold_of_the_table_is_as_good_as_recorded(readme, tmp_path):
         found = {"network": file["predicted"][0, 0, 0], **{name: file[f"baselines/{name}"][0, 0] for name in ("rule", "trees")}}
         r2 = {name: np.corrcoef(values[tested], observed[tested])[0, 1] ** 2 for name, values in found.items()}
     assert tested.sum() > 500 and r2["network"] > 0.34 and r2["network"] > r2["rule"], r2
-    recorded = read_recorded("sequence")
-    older = [name for name, row in recorded.items() if row["code"] != fingerprint("xpresso")]
-    if older:
-        warnings.warn(
-            f"{len(older)} numbers of tests/bench/results/sequence.tsv were made by older code: {', '.join(older[:5])} …", stacklevel=1
-        )
+    warn_of_older("sequence", "xpresso")
 
 
 def test_published_weights_predict_a_fasta(readme, project):

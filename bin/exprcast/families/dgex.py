@@ -9,6 +9,7 @@ samples are held out by series or donor; targets are one network's, where the au
 validation never chooses an epoch of the preset `paper`. Landmarks that were not measured count as their training mean.
 Departures of the default: hidden layers of GELU predict what ridge regression leaves over, as principal components, so that few samples
 cannot make it much worse than ridge; AdamW, early stopping. The rule is KNN-GE: the mean of the landmarks that correlate most with a target.
+The preset `elastic_net` is the default with elastic net beside it, too.
 """
 
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from exprcast.dataset import UNITS as UNITS
 from exprcast.dataset import Dataset
 from exprcast.family import Allocate
 from exprcast.folds import Rows
@@ -23,11 +25,10 @@ from exprcast.landmark_network import Model as Model
 from exprcast.landmark_network import NetworkSettings
 from exprcast.landmark_network import initialise as initialise
 from exprcast.landmarks import INPUTS as INPUTS
-from exprcast.landmarks import LINEAR, LOGARITHMIC, LandmarkExamples, Reader, blocks, listed, mean_of_nearest, nearest_landmarks, read_unit
 from exprcast.landmarks import TARGET as TARGET
+from exprcast.landmarks import LandmarkExamples, Reader, blocks, listed, mean_of_nearest, nearest_landmarks, read_unit
 
 EXAMPLES = "samples"
-UNITS = (*LINEAR, *LOGARITHMIC)
 METHODS = (
     "A network with hidden layers of {hidden} units ({activation}) reads the landmark genes of a sample as z-scores by training samples and predicts all "
     "target genes at once. Its settings: beside_ridge {beside_ridge} (it predicts what ridge regression leaves over), components {components} (principal "
@@ -44,6 +45,7 @@ class Config(NetworkSettings):
 PRESETS = {
     "default": {},
     "quick": {"epochs": 4, "hidden": [32]},
+    "elastic_net": {"elastic_net": True},
     "paper": {
         "hidden": [9_000, 9_000, 9_000], "activation": "tanh", "dropout_input": 0.0, "dropout": 0.1, "beside_ridge": False, "components": 0,
         "outputs_counted": 4_760, "quantile": "all", "loss": "sum", "optimizer": "sgd", "momentum": 0.5, "learning_rate": 3e-4, "later_rate": 3.0,
@@ -81,7 +83,9 @@ def extract(dataset: Dataset, config: Config, state: dict, allocate: Allocate) -
 
 def examples(dataset: Dataset, config: Config, state: dict, extracted: dict[str, np.ndarray]) -> LandmarkExamples:
     """Return all samples of a dataset."""
-    return LandmarkExamples(dataset, extracted, read_unit(dataset.unit(TARGET)), state["target_sd"].numpy(), int(state["components"]))
+    return LandmarkExamples(
+        dataset, extracted, read_unit(dataset.unit(TARGET)), state["target_sd"].numpy(), int(state["components"]), config.elastic_net
+    )
 
 
 def fit_rule(examples: LandmarkExamples, train: np.ndarray) -> dict[str, np.ndarray]:

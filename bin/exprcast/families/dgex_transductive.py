@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from exprcast.cli import InputError, log
+from exprcast.dataset import UNITS as UNITS
 from exprcast.dataset import Dataset
 from exprcast.family import Allocate
 from exprcast.folds import Rows
@@ -22,8 +23,6 @@ from exprcast.landmark_network import initialise as initialise
 from exprcast.landmarks import INPUTS as INPUTS
 from exprcast.landmarks import (
     LEAST_SERIES,
-    LINEAR,
-    LOGARITHMIC,
     LandmarkExamples,
     Reader,
     blocks,
@@ -36,7 +35,6 @@ from exprcast.landmarks import TARGET as TARGET
 
 EXAMPLES = "samples"
 REFERENCES = True  # of a series that training has samples of
-UNITS = (*LINEAR, *LOGARITHMIC)
 METHODS = (
     "A network with hidden layers of {hidden} units ({activation}) reads the landmark genes of a sample as z-scores within its series and predicts all "
     "target genes at once, as z-scores within the series, too. Its settings: beside_ridge {beside_ridge} (it predicts what ridge regression leaves over), "
@@ -60,7 +58,7 @@ class Config(NetworkSettings):
             raise InputError(f"quantile {self.quantile}: dgex_transductive maps nothing by rank, each series has its own scale; dgex does")
 
 
-PRESETS = {"default": {}, "quick": {"epochs": 4, "hidden": [32]}}
+PRESETS = {"default": {}, "quick": {"epochs": 4, "hidden": [32]}, "elastic_net": {"elastic_net": True}}
 
 
 def prepare(dataset: Dataset, rows: Rows, config: Config) -> dict:
@@ -97,7 +95,7 @@ def extract(dataset: Dataset, config: Config, state: dict, allocate: Allocate) -
 
 def examples(dataset: Dataset, config: Config, state: dict, extracted: dict[str, np.ndarray]) -> LandmarkExamples:
     """Return all samples of a dataset."""
-    return LandmarkExamples(dataset, extracted, "zscore", np.ones(len(listed(dataset)[1])), int(state["components"]))
+    return LandmarkExamples(dataset, extracted, "zscore", np.ones(len(listed(dataset)[1])), int(state["components"]), config.elastic_net)
 
 
 def fit_rule(examples: LandmarkExamples, train: np.ndarray) -> dict[str, np.ndarray]:
