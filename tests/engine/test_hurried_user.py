@@ -135,9 +135,10 @@ def test_sixty_mistakes_end_soon_in_plain_lines(pipeline, nextflow, cohort, tmp_
         start = time.monotonic()
         run = pipeline(tmp_path, *words)
         seconds.append(refused(run, time.monotonic() - start, expected))
-    # A bare start of the engine takes 1.5 s where nothing else runs; where it takes longer, so may a mistake.
+    # A bare start of the engine takes 1.5 s where nothing else runs; where it takes longer, so may a mistake. A mistake takes 4.6 s there; what
+    # else a shared machine does falls on the two cores that a mistake keeps busy, and on the one of a bare start, so 5 s would be too near.
     slowness = max(1, statistics.median(bare) / 1.5)
-    assert statistics.median(seconds) < 5 * slowness, f"{max(seconds):.1f} s at most, on a machine {slowness:.1f} times as slow as ours"
+    assert statistics.median(seconds) < 6 * slowness, f"{max(seconds):.1f} s at most, on a machine {slowness:.1f} times as slow as ours"
 
 
 def bare_start(nextflow, folder: Path) -> float:
