@@ -113,7 +113,7 @@ def initialise(model: Model, examples: LandmarkExamples, train: np.ndarray) -> N
 def fit_ridge(targets: Targets) -> np.ndarray:
     """Return (landmarks, targets) weights between z-scores; each target is fitted where it was measured, the penalty is the same for all."""
     examples, train = targets.examples, targets.train
-    weights = np.zeros((len(examples.names["landmarks"]), len(examples.columns)))
+    weights = np.zeros((examples.landmarks.shape[1], len(examples.columns)))
     alpha = choose_alpha(targets)
     for rows, columns in patterns(np.concatenate([~np.isnan(examples.targets(part).numpy()) for part in blocks(train)])):
         values, directions = decompose(examples, train[rows])
@@ -122,14 +122,15 @@ def fit_ridge(targets: Targets) -> np.ndarray:
     return weights
 
 
-def decompose(examples: LandmarkExamples, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the (rank,) positive eigenvalues of landmarks' inner products, and (landmarks, rank) directions; of samples where these are fewer."""
-    width = len(examples.names["landmarks"])
+def decompose(examples: LandmarkExamples, samples: np.ndarray, mean: np.ndarray | float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Return the (rank,) positive eigenvalues of landmarks' inner products around a mean, and (landmarks, rank) directions; of samples where
+    these are fewer."""
+    width = examples.landmarks.shape[1]
     if len(samples) > width:
         gram = sum((examples.landmarks[part].T @ examples.landmarks[part]).astype(np.float64) for part in blocks(samples))
-        values, vectors = np.linalg.eigh(gram)
+        values, vectors = np.linalg.eigh(gram - len(samples) * np.outer(mean, mean))
     else:
-        x = examples.landmarks[samples].astype(np.float64)
+        x = examples.landmarks[samples].astype(np.float64) - mean
         values, vectors = np.linalg.eigh(x @ x.T)
         vectors = x.T @ (vectors / np.sqrt(np.maximum(values, 1e-300)))
     kept = values > 1e-9 * max(values[-1], 1e-300)
@@ -137,14 +138,20 @@ def decompose(examples: LandmarkExamples, samples: np.ndarray) -> tuple[np.ndarr
 
 
 def choose_alpha(targets: Targets) -> float:
-    """Return the penalty with the least absolute error for training samples whose group is left out, over up to 1,000 targets."""
+    """Return the penalty with the least absolute error for training samples whose group is left out, over up to 1,000 targets.
+
+    Each part is predicted around the mean of the others: scores around the mean of all would know of it, the more so the fewer groups there are.
+    """
     examples, train = targets.examples, targets.train
     columns = np.unique(np.linspace(0, len(examples.columns) - 1, FEW_TARGETS).astype(int))
     part, errors = deal_parts([examples.groups[sample] for sample in train]), np.zeros(len(ALPHAS))
     for number in range(part.max() + 1):
         learnt, left = train[part != number], train[part == number][:FEW_SAMPLES]
-        values, directions = decompose(examples, learnt)
-        along, x, y = directions.T @ targets.products(learnt, columns), examples.landmarks[left] @ directions, targets.read(left, columns)
+        x_mean = sum(examples.landmarks[rows].sum(axis=0, dtype=np.float64) for rows in blocks(learnt)) / len(learnt)
+        y_mean = sum(targets.read(rows, columns).sum(axis=0, dtype=np.float64) for rows in blocks(learnt)) / len(learnt)
+        values, directions = decompose(examples, learnt, x_mean)
+        along = directions.T @ (targets.products(learnt, columns) - len(learnt) * np.outer(x_mean, y_mean))
+        x, y = (examples.landmarks[left] - x_mean) @ directions, targets.read(left, columns) - y_mean
         for i, alpha in enumerate(ALPHAS):
             errors[i] += np.abs(x @ (along / (values + alpha * values.mean())[:, None]) - y).sum()
     return float(ALPHAS[np.argmin(errors)])
