@@ -8,7 +8,16 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from exprcast.assembly import SAMPLE_COLUMNS, no_samples, read_gene_matrix, read_samples, refuse_undetected, write_bins
+from exprcast.assembly import (
+    SAMPLE_COLUMNS,
+    no_samples,
+    read_gene_matrix,
+    read_samples,
+    refuse_undetected,
+    write_bins,
+    write_list,
+    write_transcripts,
+)
 from exprcast.cli import InputError, log, run, write_task
 from exprcast.dataset import ENTRIES, HOLD_OUT, create_dataset, write_array
 from exprcast.fold_table import read_fold_table, table_folds
@@ -54,7 +63,7 @@ def assemble_dataset(options: argparse.Namespace) -> None:
         write_array(file, "chromosomes/name", list(sizes))
         write_array(file, "chromosomes/size", np.array(list(sizes.values())))
         write_tss(file, options.tss, kept["id"])
-        for key, source in tables.items():
+        for key, source in sorted(tables.items(), key=lambda item: list(ENTRIES).index(item[0])):  # genes before their transcripts
             WRITERS[ENTRIES[key].table](file, key, source, samples["id"], kept["id"], options)
         facts = {"hold_out": options.hold_out, "scheme": scheme(options), "seed": options.seed}
         promised = ",".join(promises(options.hold_out, options.group_by, options.gene_groups, tables))
@@ -264,7 +273,8 @@ def write_pairs(file: h5py.File, key: str, paths: list[Path], samples: list[str]
         write_array(file, f"similarity/{name}", np.array([pair[column] for pair in pairs]))
 
 
-READERS: dict[str | None, Callable[[list[Path]], Table]] = {"bins": sorted, "sequences": sorted, "pairs": sorted, "groups": read_groups}
+WRITTEN_AS_READ = ("bins", "sequences", "pairs", "transcripts", "list")
+READERS: dict[str | None, Callable[[list[Path]], Table]] = dict.fromkeys(WRITTEN_AS_READ, sorted) | {"groups": read_groups}
 WRITERS: dict[str | None, Callable[..., None]] = {
     "expression": write_expression,
     "bins": lambda file, key, paths, samples, genes, options: write_bins(file, paths, samples),
@@ -273,6 +283,8 @@ WRITERS: dict[str | None, Callable[..., None]] = {
     "labels": write_labels,
     "groups": write_groups,
     "pairs": write_pairs,
+    "transcripts": lambda file, key, paths, samples, genes, options: write_transcripts(file, paths[0], samples),
+    "list": lambda file, key, paths, samples, genes, options: write_list(file, key, paths[0]),
 }
 
 

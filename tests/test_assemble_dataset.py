@@ -2,6 +2,7 @@
 
 import argparse
 
+import h5py
 import numpy as np
 import pytest
 
@@ -288,3 +289,96 @@ def test_genes_alone_need_labels_and_are_what_is_held_out(tmp_path, hold_out, me
 def test_unknown_table_key(tmp_path):
     with pytest.raises((InputError, argparse.ArgumentError), match="--table expression/tpm: no such table"):
         assemble(write_inputs(tmp_path), "--table", "expression/tpm", "x.tsv")
+
+
+TRANSCRIPTS = {"T9": GENES[0], "T1": GENES[2], "T2": GENES[2], "T3": GENES[2], "T0": GENES[0], "T5": "ENSG00000000009", "T4": GENES[3]}
+
+
+def write_imported(folder, samples=SAMPLES, genes=TRANSCRIPTS, unit="tpm", values=None):
+    """Write transcripts as import_transcripts.py does: of gene 0 two, of gene 2 three, of gene 3 one, and one of a gene that is not known."""
+    with h5py.File(folder / "transcripts.h5", "w") as file:
+        text = h5py.string_dtype()
+        file.create_dataset("samples/id", data=np.array(samples, object), dtype=text)
+        file.create_dataset("transcripts/id", data=np.array(list(genes), object), dtype=text)
+        file.create_dataset("transcripts/gene", data=np.array(list(genes.values()), object), dtype=text)
+        table = np.tile(np.array([2, 4, 8, 0.5, 4, 1, 32]), (len(samples), 1)) if values is None else values
+        file["value"] = np.array(table, np.float32) + np.arange(len(samples), dtype=np.float32)[:, None] * 0.01
+        file["value"].attrs["unit"] = unit
+    write_table(folder / "factors.tsv", ["gene", "symbol"], [(GENES[1], "x"), ("g3", "g3"), ("QKI", "QKI")])
+    return ["--table", "lists/splicing_factor", folder / "factors.tsv", "--table", "expression/transcript", folder / "transcripts.h5"]
+
+
+def test_transcripts_stand_by_gene_and_id_and_expressed_ones_of_several_are_predicted(tmp_path, caplog):
+    caplog.set_level("INFO")
+    dataset = assemble(write_inputs(tmp_path), *write_imported(tmp_path, [*reversed(SAMPLES), "other"]))
+    assert dataset.text("transcripts/id") == ["T0", "T9", "T1", "T2", "T3", "T4"]
+    assert dataset.array("transcripts/gene").tolist() == [0, 0, 2, 2, 2, 3]
+    np.testing.assert_allclose(dataset.row("expression/transcript", SAMPLES.index("D_1")), [4, 2, 4, 8, 0.5, 32])
+    np.testing.assert_allclose(dataset.row("expression/transcript", SAMPLES.index("A_1")), np.array([4, 2, 4, 8, 0.5, 32]) + 0.04)
+    assert dataset.array("lists/isoform").tolist() == [1, 1, 1, 1, 0, 0], "T3 is hardly expressed, T4 the only one of its gene"
+    assert dataset.array("lists/splicing_factor").tolist() == [0, 1, 0, 1], "by id, and by symbol"
+    text = caplog.text
+    assert "kept 6 of 7 transcripts" in text and "1 columns belong to no sample and are left out: other" in text
+    assert "4 isoforms of 2 genes are predicted" in text
+    assert "kept 2 of 3 splicing factors" in text and "1 splicing factors are no genes of the dataset: QKI" in text
+
+
+def test_levels_that_are_not_the_sum_of_their_transcripts_are_told(tmp_path, caplog):
+    caplog.set_level("INFO")
+    assemble(write_inputs(tmp_path), *write_imported(tmp_path))
+    assert (
+        "levels of genes (" in caplog.text
+        and f"{GENES[3]} in A_1 is 16, its transcripts add up to 32; the levels given are kept" in caplog.text
+    )
+    caplog.clear()
+    right = np.array([[1 + i, 6 + i, 6 + i, 1, 0, 1, 16 + i] for i in range(5)], float)  # the levels are 1…5, 11…15, 16…20
+    right[:, 1], right[:, 2] = [5, 6, 6, 6, 7], [5, np.nan, 6, 7, 7]
+    assemble(write_inputs(tmp_path), *write_imported(tmp_path, values=right))
+    assert "add up to" not in caplog.text
+    caplog.clear()
+    assemble(write_inputs(tmp_path), *write_imported(tmp_path, unit="cpm"))
+    assert "genes are in tpm, transcripts in cpm: sums are not compared" in caplog.text
+
+
+def test_missing_transcripts_are_no_zeros(tmp_path):
+    values = np.tile(np.array([2.0, 4, 8, 0.5, 4, 1, 32]), (5, 1))
+    values[:4, 0], values[:, 1] = np.nan, np.nan
+    dataset = assemble(write_inputs(tmp_path), *write_imported(tmp_path, values=values))
+    assert np.isnan(dataset.array("expression/transcript")).sum(axis=0).tolist() == [0, 4, 5, 0, 0, 0]
+    assert dataset.array("lists/isoform").tolist() == [1, 1, 0, 1, 0, 0], "the median is that of the samples that measured it"
+
+
+@pytest.mark.parametrize(
+    "more, message",
+    [
+        ({"samples": SAMPLES[:3]}, "transcripts: no column for 2 of 5 samples: C_1, D_1; the table has A_1, A_2, B_1"),
+        ({"genes": dict.fromkeys(TRANSCRIPTS, "X")}, "none of 7 is of a gene of the dataset: theirs are X, X, X …, the dataset's ENSG0"),
+        ({"values": np.zeros((5, 7))}, "none of 6 is to be predicted: 5 are of a gene with several, none of these has a median above 1"),
+    ],
+)
+def test_transcripts_that_fit_nothing_are_refused(tmp_path, more, message):
+    with pytest.raises(InputError, match=message):
+        assemble(write_inputs(tmp_path), *write_imported(tmp_path, **more))
+    assert not (tmp_path / "dataset.h5").exists()
+
+
+def test_factors_that_are_no_genes_are_refused(tmp_path):
+    options = write_imported(write_inputs(tmp_path))
+    write_table(tmp_path / "factors.tsv", ["gene", "symbol"], [("QKI", "QKI")])
+    with pytest.raises(
+        InputError, match=r"none of 1 splicing factors is a gene of the dataset: the list has QKI, the dataset ENSG00000000001 \(g0\)"
+    ):
+        assemble(tmp_path, *options)
+
+
+def test_levels_of_genes_may_come_from_an_imported_file(tmp_path):
+    dataset = assemble(write_inputs(tmp_path))
+    with h5py.File(tmp_path / "genes.h5", "w") as file:
+        for axis, ids in (("samples", SAMPLES[::-1]), ("genes", GENES[::-1])):
+            file.create_dataset(f"{axis}/id", data=np.array(ids, object), dtype=h5py.string_dtype())
+        file["value"] = dataset.array("expression/gene")[::-1, ::-1]
+        file["value"].attrs["unit"] = "cpm"
+    (tmp_path / "genes.h5").replace(tmp_path / "expression.tsv")
+    again = assemble(tmp_path, out="again.h5")
+    np.testing.assert_array_equal(again.array("expression/gene"), dataset.array("expression/gene"))
+    assert again.unit("expression/gene") == "cpm"

@@ -41,6 +41,20 @@ def plant_pairs(file, gene, other):
     file["similarity/containment"] = np.ones(len(gene), np.float32)
 
 
+def plant_transcripts(file, gene=(0, 0, 3), isoform=(1, 1, 0), unit="tpm"):
+    file["transcripts/id"] = np.array([f"T{i}" for i in range(len(gene))], dtype=h5py.string_dtype())
+    file["transcripts/gene"] = np.array(gene, np.int32)
+    file["expression/transcript"] = np.ones((8, len(gene)), np.float32)
+    file["expression/transcript"].attrs["unit"] = unit
+    file["lists/isoform"] = np.array(isoform, np.uint8)
+    file["lists/splicing_factor"] = (np.arange(12) == 5).astype(np.uint8)
+
+
+def test_transcripts_and_lists_are_read(tmp_path):
+    dataset = Dataset(edit(tiny_dataset(tmp_path / "d.h5"), plant_transcripts))
+    assert dataset.text("transcripts/id") == ["T0", "T1", "T2"] and dataset.unit("expression/transcript") == "tpm"
+
+
 def lose_samples(file):
     """Leave genes alone, as a dataset of labels has them."""
     for group in ("samples", "expression", "accessibility"):
@@ -75,6 +89,13 @@ def test_genes_alone_are_a_dataset_if_genes_are_held_out(tmp_path):
         (lambda file: file["expression/gene"].attrs.update({"unit": "counts"}), "expression/gene holds values that are not possible"),
         (replace("folds/sample_role", np.full((4, 8), 7, np.uint8)), "folds/sample_role holds values"),
         (replace("tss/gene", np.full(12, 12, np.int32)), "tss/gene holds values"),
+        (lambda file: plant_transcripts(file, gene=(0, 3, 0)), "transcripts/gene holds values"),
+        (lambda file: plant_transcripts(file, gene=(0, 3, 12)), "transcripts/gene holds values"),
+        (lambda file: plant_transcripts(file, isoform=(0, 0, 0)), "lists/isoform holds values"),
+        (lambda file: plant_transcripts(file, isoform=(1, 1)), "lists/isoform has 2 transcripts, other arrays have 3"),
+        (lambda file: plant_transcripts(file, unit="counts"), "expression/transcript holds values"),
+        (lambda file: [plant_transcripts(file), file.pop("transcripts/gene")], "expression/transcript holds values"),
+        (lambda file: [plant_transcripts(file), file.pop("expression/transcript")], "lists/isoform holds values"),
         (replace("accessibility/bin", np.full(96, 10**6, np.int32)), "accessibility/bin holds values"),
         (replace("accessibility/indptr", np.arange(9)[::-1].copy()), "accessibility/indptr holds values"),
     ],

@@ -1,15 +1,19 @@
-"""Tables that become parts of a dataset in the same way, whether it is trained on or only predicted: samples, a matrix of genes, open bins."""
+"""Tables that become parts of a dataset in the same way, whether it is trained on or only predicted: samples, a matrix of genes, transcripts, open bins."""
 
+from collections import defaultdict
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from exprcast.cli import InputError, Progress
+from exprcast.cli import InputError, Progress, log
 from exprcast.dataset import write_array
-from exprcast.tables import Matrix, check_file_id, read_matrix, read_table, refuse_duplicates, strip_version
+from exprcast.tables import Matrix, check_file_id, few, name_some, read_matrix, read_table, refuse_duplicates, strip_version
 
 SAMPLE_COLUMNS = ("id", "donor", "biosample", "replicate_group", "batch")
+MIN_MEDIAN = 1.0  # TPM or CPM that an isoform's median must exceed
+SUMS_DIFFER, NEAR_ZERO = 0.05, 0.1  # share of a gene's level, and TPM, by which its transcripts' sum may be off
+BLOCK = 2**25  # numbers in memory at once
 NOT_KNOWN = {"na", "n/a", "nan", "none", "null", "unknown", "."}  # what people write into an empty cell: it groups nothing
 
 
@@ -30,9 +34,13 @@ def no_samples() -> dict[str, list[str]]:
 
 
 def read_gene_matrix(paths: list[Path]) -> Matrix:
-    """Read one matrix whose rows are genes, ids without their versions."""
+    """Read one matrix whose rows are genes, ids without their versions: a table, or an imported HDF5 file of samples × genes."""
     if len(paths) != 1:
         raise InputError(f"one table is needed here, {len(paths)} were given: {', '.join(map(str, paths))}")
+    if h5py.is_hdf5(paths[0]):
+        with h5py.File(paths[0]) as file:
+            genes, samples = (file[f"{axis}/id"].asstr()[:].tolist() for axis in ("genes", "samples"))
+            return Matrix({"unit": str(file["value"].attrs["unit"])}, "id", genes, samples, file["value"][:].T.astype(np.float64))
     matrix = read_matrix(paths[0])
     rows = [strip_version(row) for row in matrix.rows]
     refuse_duplicates(rows, f"{paths[0].name}: gene")
@@ -89,3 +97,130 @@ def same_bins(file: h5py.File, table: np.lib.npyio.NpzFile, path: Path, before: 
             f"{path.name}: bins of {made['bin_bp']} bp of {made['source']}, the samples before have {before['bin_bp']} bp of {before['source']}"
         )
     return made
+
+
+def write_transcripts(file: h5py.File, path: Path, samples: list[str]) -> None:
+    """Write the transcripts of import_transcripts.py whose genes the dataset has, by gene and id, their values, and which a family predicts.
+
+    One sample is in memory at a time, or a block of transcripts. Where the gene's level is known (expression/gene), the sum of its transcripts is held against it.
+    """
+    index = {gene: i for i, gene in enumerate(file["genes/id"].asstr()[:])}
+    with h5py.File(path) as source:
+        ids, owners, columns = (source[key].asstr()[:].tolist() for key in ("transcripts/id", "transcripts/gene", "samples/id"))
+        rows = sample_places(columns, samples)
+        kept = sorted((index[gene], name, place) for place, (name, gene) in enumerate(zip(ids, owners, strict=True)) if gene in index)
+        if not kept:
+            raise InputError(
+                f"transcripts: none of {len(ids):,} is of a gene of the dataset: theirs are {few(owners)}, the dataset's {few(index)}; are these the same kind of id?"
+            )
+        gene, names, places = (np.array(column) for column in zip(*kept, strict=True))
+        log.info(f"kept {len(kept):,} of {len(ids):,} transcripts; the others are of genes that the dataset lacks")
+        write_array(file, "transcripts/id", names.tolist())
+        write_array(file, "transcripts/gene", gene)
+        copy_samples(file, source["value"], rows, places)
+        write_array(file, "lists/isoform", isoforms(gene, medians(source["value"], rows)[places]))
+    report_sums(file, samples)
+
+
+def sample_places(columns: list[str], samples: list[str]) -> list[int]:
+    """Return where the dataset's samples stand in a table of transcripts; each must be there."""
+    row = {sample: i for i, sample in enumerate(columns)}
+    lacking = [sample for sample in samples if sample not in row]
+    if lacking:
+        raise InputError(
+            f"transcripts: no column for {len(lacking):,} of {len(samples):,} samples: {few(lacking)}; the table has {few(columns)}; use the same names"
+        )
+    if len(columns) > len(samples):
+        log.info(
+            f"transcripts: {len(columns) - len(samples):,} columns belong to no sample and are left out: {few(sorted(set(columns) - set(samples)))}"
+        )
+    return [row[sample] for sample in samples]
+
+
+def copy_samples(file: h5py.File, values: h5py.Dataset, rows: list[int], places: np.ndarray) -> None:
+    """Write expression/transcript, sample by sample, from (samples, transcripts) of a file."""
+    array = file.create_dataset("expression/transcript", (len(rows), len(places)), "f4", chunks=(1, len(places)), compression="gzip")
+    array.attrs["unit"] = values.attrs["unit"]
+    progress = Progress(len(rows), "samples' transcripts written")
+    for i, row in enumerate(rows):
+        array[i] = values[row][places]
+        progress.step(i + 1)
+
+
+def medians(values: h5py.Dataset, rows: list[int]) -> np.ndarray:
+    """Return (transcripts,) medians over the samples that measured it, 0 where none did."""
+    width = max(BLOCK // len(values), 1)
+    found = []
+    for start in range(0, values.shape[1], width):
+        block = values[:, start : start + width][rows]
+        median = np.median(block, axis=0)
+        partly = np.flatnonzero(np.isnan(median) & ~np.isnan(block).all(axis=0))
+        median[partly] = np.nanmedian(block[:, partly], axis=0)
+        found.append(np.nan_to_num(median))
+    return np.concatenate(found)
+
+
+def isoforms(gene: np.ndarray, median: np.ndarray) -> np.ndarray:
+    """Return (transcripts,) 1 for one that is predicted: expressed, and of a gene with several transcripts."""
+    several = np.bincount(gene)[gene] > 1
+    listed = several & (median > MIN_MEDIAN)
+    if not listed.any():
+        raise InputError(
+            f"transcripts: none of {len(gene):,} is to be predicted: {several.sum():,} are of a gene with several, none of these has a median above {MIN_MEDIAN:g}; are these TPM?"
+        )
+    log.info(
+        f"{listed.sum():,} isoforms of {len(np.unique(gene[listed])):,} genes are predicted: median above {MIN_MEDIAN:g}, of a gene with several transcripts"
+    )
+    return listed
+
+
+def report_sums(file: h5py.File, samples: list[str]) -> None:
+    """Say in how many values the sum of a gene's transcripts is not the gene's level, and which is farthest off."""
+    units = [file[f"expression/{name}"].attrs["unit"] for name in ("gene", "transcript") if f"expression/{name}" in file]
+    if len(set(units)) > 1:
+        log.warning(f"warning: genes are in {units[0]}, transcripts in {units[1]}: sums are not compared with levels")
+    if len(units) < 2 or len(set(units)) > 1:
+        return
+    genes, starts = np.unique(file["transcripts/gene"][:], return_index=True)
+    off, compared, worst = 0, 0, (0.0, "")
+    for i, sample in enumerate(samples):
+        level, total = (
+            file["expression/gene"][i][genes].astype(np.float64),
+            np.add.reduceat(file["expression/transcript"][i], starts, dtype=np.float64),
+        )
+        apart = np.nan_to_num(np.abs(level - total))
+        wrong = (apart > NEAR_ZERO) & (apart > SUMS_DIFFER * np.fmax(level, total))
+        off, compared = off + int(wrong.sum()), compared + int(np.isfinite(level - total).sum())
+        if (apart * wrong).max() > worst[0]:
+            at = int(np.argmax(apart * wrong))
+            worst = (
+                float(apart[at]),
+                f"{file['genes/id'].asstr()[genes[at]]} in {sample} is {level[at]:.4g}, its transcripts add up to {total[at]:.4g}",
+            )
+    if off:
+        log.warning(
+            f"warning: {off:,} of {compared:,} levels of genes ({off / compared:.1%}) are not the sum of their transcripts: {worst[1]}; the levels given are kept"
+        )
+
+
+def write_list(file: h5py.File, key: str, path: Path) -> None:
+    """Write (genes,) 1 for a gene that is on a list (gene, symbol), found by id, else by symbol; what is not known is named."""
+    ids, symbols = file["genes/id"].asstr()[:].tolist(), file["genes/symbol"].asstr()[:].tolist()
+    by_id, by_symbol = {gene: [i] for i, gene in enumerate(ids)}, defaultdict(list)
+    for i, symbol in enumerate(symbols):
+        by_symbol[symbol].append(i)
+    rows = [row for _, row in read_table(path, ("gene", "symbol"))]
+    found = [by_id.get(row["gene"]) or by_symbol.get(row["symbol"], []) for row in rows]
+    unknown = [row["symbol"] for row, here in zip(rows, found, strict=True) if not here]
+    what = f"{key.partition('/')[2].replace('_', ' ')}s"
+    if len(unknown) == len(rows):
+        example = f"{ids[0]} ({symbols[0]})" if symbols[0] not in ("", ids[0]) else ids[0]
+        raise InputError(
+            f"none of {len(rows):,} {what} is a gene of the dataset: the list has {few(unknown)}, the dataset {example} …; are these the same kind of id?"
+        )
+    log.info(f"kept {len(rows) - len(unknown):,} of {len(rows):,} {what}")
+    if unknown:
+        log.warning(f"warning: {len(unknown):,} {what} are no genes of the dataset: {name_some(unknown)}")
+    member = np.zeros(len(ids))
+    member[[place for here in found for place in here]] = 1
+    write_array(file, key, member)

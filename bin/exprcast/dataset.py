@@ -56,7 +56,7 @@ LAYOUT = (
     Entry("chromosomes/name", ("chromosomes",), "text"),
     Entry("chromosomes/size", ("chromosomes",), "i8"),
     Entry("expression/gene", ("samples", "genes"), "f4", "expression", ("unit",)),
-    Entry("expression/transcript", ("samples", "transcripts"), "f4", None, ("unit",)),
+    Entry("expression/transcript", ("samples", "transcripts"), "f4", "transcripts", ("unit",)),
     Entry("accessibility/indptr", ("samples+1",), "i8"),
     Entry("accessibility/bin", ("open_bins",), "i4", "bins", ("bin_bp", "source")),
     Entry("accessibility/signal", ("open_bins",), "f4"),
@@ -69,6 +69,8 @@ LAYOUT = (
     Entry("labels/name", ("labels",), "text"),
     Entry("lists/landmark", ("genes",), "u1"),
     Entry("lists/target", ("genes",), "u1"),
+    Entry("lists/splicing_factor", ("genes",), "u1", "list"),
+    Entry("lists/isoform", ("transcripts",), "u1"),
     Entry("folds/sample_role", ("folds", "samples"), "u1", None, ("hold_out", "scheme", "promised", "seed")),
     Entry("folds/gene_role", ("folds", "genes"), "u1"),
 )
@@ -225,13 +227,17 @@ def check_entry(array: h5py.Dataset, entry: Entry, sizes: dict[str, int], path: 
 
 
 def check_values(file: h5py.File, path: Path) -> None:
-    """Check what a shape cannot say: known units and hold-outs, roles 0 to 3, lists of some of the genes, genes of TSSs and of pairs that exist, bins inside the genome."""
+    """Check what a shape cannot say: known units and hold-outs, roles 0 to 3, lists that name something, genes of TSSs, transcripts and pairs that exist, bins in the genome."""
     rules: dict[str, Callable[[h5py.Dataset], bool]] = {
         "expression/gene": lambda array: array.attrs["unit"] in UNITS,
         "samples/unit": lambda array: set(array.asstr()[:]) <= set(UNITS),
         "labels/value": lambda array: array.attrs["unit"] in UNITS,
         "lists/landmark": lambda array: array.size > 0 and array[:].max() == 1,
         "lists/target": lambda array: array.size > 0 and array[:].max() == 1,
+        "lists/splicing_factor": lambda array: array.size > 0 and array[:].max() == 1,
+        "lists/isoform": lambda array: array.size > 0 and array[:].max() == 1 and "expression/transcript" in file,
+        "transcripts/gene": lambda array: transcripts_fit(file),
+        "expression/transcript": lambda array: array.attrs["unit"] in RAW_UNITS and "transcripts/gene" in file,
         "promoters/halflife": lambda array: array.attrs["scale"] in SCALES,
         "folds/sample_role": lambda array: (
             array.attrs["hold_out"] in sample_splits(array) and len(array) > 0 and array[:].max(initial=0) <= UNUSED
@@ -260,6 +266,18 @@ def bins_fit(file: h5py.File) -> bool:
     sizes = dict(enumerate(file["chromosomes/size"][:].tolist()))
     total = bin_offsets(sizes, int(file["accessibility/bin"].attrs["bin_bp"]))[-1]
     return all(file["accessibility/bin"][end - 1] < total for end in ends)
+
+
+def transcripts_fit(file: h5py.File) -> bool:
+    """Say whether transcripts have ids and stand in the order of their genes, which exist."""
+    gene = file["transcripts/gene"][:]
+    return (
+        "transcripts/id" in file
+        and gene.size > 0
+        and gene[0] >= 0
+        and gene[-1] < len(file["genes/id"])
+        and bool((np.diff(gene) >= 0).all())
+    )
 
 
 def pairs_fit(file: h5py.File) -> bool:
