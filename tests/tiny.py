@@ -65,6 +65,14 @@ def tiny_dataset(
         write_array(file, "expression/gene", values, unit="tpm")
         for name, first in (("landmark", 0), ("target", 1)):
             write_array(file, f"lists/{name}", np.arange(genes) % 2 == first)
+        first = 1 / (1 + signal[:, :1] / 16)  # the share of each gene's first transcript follows the first gene's signal
+        of_gene = np.arange(genes) % 3 / 4
+        shares = np.stack([first * (1 - of_gene), 1 - first * (1 - of_gene)], axis=2)  # (samples, genes, 2)
+        write_array(file, "transcripts/id", [f"T{i}" for i in range(2 * genes)])
+        write_array(file, "transcripts/gene", np.repeat(np.arange(genes), 2))
+        write_array(file, "expression/transcript", (values[:, :, None] * shares).reshape(samples, -1), unit="tpm")
+        write_array(file, "lists/splicing_factor", np.arange(genes) < 3)
+        write_array(file, "lists/isoform", np.arange(2 * genes) % 4 > 0)
         write_array(file, "accessibility/indptr", np.arange(samples + 1) * genes)
         write_array(file, "accessibility/bin", np.tile(np.array(bin_of)[order], samples), bin_bp=200, source="peaks")
         write_array(file, "accessibility/signal", signal[:, order].ravel())

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from exprcast.dataset import Dataset
-from exprcast.landmarks import TARGET, Reader, blocks
+from exprcast.landmarks import Reader, blocks
 
 MOST_GENES = 5_000  # the most variable
 EXPRESSED = 1.0  # least mean of log2(unit + 1)

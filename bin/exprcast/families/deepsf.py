@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from exprcast import landmark_network
 from exprcast.cell_state import learn_state, matched_genes, read_state
 from exprcast.cli import InputError
 from exprcast.dataset import Dataset
@@ -24,9 +23,11 @@ from exprcast.family import Allocate
 from exprcast.folds import Rows
 from exprcast.isoforms import LISTED, Isoforms, fill_genes
 from exprcast.isoforms import TARGET as TARGET
+from exprcast.landmark_network import Model as Network
 from exprcast.landmark_network import NetworkSettings
-from exprcast.landmarks import Reader, blocks, sample_groups
+from exprcast.landmark_network import initialise as initialise_network
 from exprcast.landmarks import TARGET as LEVELS
+from exprcast.landmarks import Reader, blocks, sample_groups
 from exprcast.means import nan_mean
 
 EXAMPLES = "samples"
@@ -54,7 +55,9 @@ class Config(NetworkSettings):
         """Raise InputError for what cannot be."""
         super().__post_init__()
         if self.quantile != "none":
-            raise InputError(f"quantile {self.quantile}: deepsf maps nothing by rank, because shares within a gene would not be shares any more")
+            raise InputError(
+                f"quantile {self.quantile}: deepsf maps nothing by rank, because shares within a gene would not be shares any more"
+            )
         if self.context < 0 or self.context_weight <= 0:
             raise InputError(f"context {self.context}, context_weight {self.context_weight}: 0 at least, and above 0, are needed")
 
@@ -80,7 +83,10 @@ def prepare(dataset: Dataset, rows: Rows, config: Config) -> dict:
 def extract(dataset: Dataset, config: Config, state: dict, allocate: Allocate) -> None:
     """Fill z-scores of the factors and of the genes in their place, 0 where not measured; codes of cell state; shares."""
     every, isoforms = np.arange(len(dataset.samples)), Isoforms(dataset)
-    readers = {f"{name}s" if name == "factor" else name: (Reader(dataset, state[f"{name}_genes"].numpy(), "none"), name) for name in ("factor", "matched")}
+    readers = {
+        f"{name}s" if name == "factor" else name: (Reader(dataset, state[f"{name}_genes"].numpy(), "none"), name)
+        for name in ("factor", "matched")
+    }
     levels = {kind: allocate(kind, (len(every), len(reader.genes)), "f4") for kind, (reader, _) in readers.items()}
     codes = allocate("state", (len(every), state["state_weights"].shape[1]), "f4")
     shares = allocate("shares", (len(every), len(isoforms.ids)), "f4")
@@ -155,7 +161,7 @@ class IsoformExamples:
         return np.hstack([self.factors[index], self.state[index]])
 
 
-class Model(landmark_network.Model):
+class Model(Network):
     """Dense layers beside a ridge regression, whose shares are made to fill each gene; `initialise` sets the buffers."""
 
     def __init__(self, config: Config, sizes: dict[str, int]) -> None:
@@ -181,12 +187,12 @@ class Unbounded(torch.nn.Module):
 
     def forward(self, factors: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
         """Return (batch, isoforms)."""
-        return landmark_network.Model.forward(self.model, torch.cat([factors, state], dim=1))
+        return Network.forward(self.model, torch.cat([factors, state], dim=1))
 
 
 def initialise(model: Model, examples: IsoformExamples, train: np.ndarray) -> None:
     """Set mean shares, ridge regression, and principal components of what it leaves over."""
-    landmark_network.initialise(model, examples, train)
+    initialise_network(model, examples, train)
     group = torch.from_numpy(examples.isoforms.group)
     model.group.copy_(group)
     model.rest.copy_((1 - torch.zeros_like(model.rest).index_add(0, group, model.mean)).clamp(min=0))
