@@ -11,13 +11,12 @@ import numpy as np
 from exprcast.cell_table import MOST_ROWS, write_cells
 from exprcast.cli import InputError, run, whole_file, write_task
 from exprcast.dataset import TEST, open_hdf5
+from exprcast.prediction_file import create_matrices
 from exprcast.scoring import row_blocks
 
 FORMAT, FORMAT_VERSION = "exprcast-predictions", 2
 MOMENTS = ("training_mean", "training_sd")
 NOT_A_BASELINE = {"rows", "columns", "observed", "role", *MOMENTS}
-CHUNK_ROWS, CHUNK_CELLS = 64, 2**18  # at most; about a megabyte
-PACKED = {"compression": "gzip", "compression_opts": 1}  # level 4 is a third slower to write and to read, and no smaller
 
 
 def combine(options: argparse.Namespace) -> None:
@@ -90,13 +89,6 @@ def write_combined(out: h5py.File, models: dict, baselines: dict, controls: dict
             for j, seed in enumerate(seeds):
                 predicted[i, j, rows] = models[fold, seed]["model"][rows]
         observed[rows] = values  # as the fold sees it that tests it: a scale may be learned from training samples
-
-
-def create_matrices(out: h5py.File, name: str, shape: tuple[int, ...], dtype: str) -> h5py.Dataset:
-    """Make an array (…, rows, columns) whose chunks are blocks of whole rows of one matrix, so that blocks of rows can be read alone."""
-    *outer, rows, columns = shape
-    block = max(1, min(CHUNK_ROWS, rows, CHUNK_CELLS // columns))
-    return out.create_dataset(name, shape=shape, dtype=dtype, chunks=(*[1] * len(outer), block, columns), **PACKED)
 
 
 def parse_args() -> argparse.ArgumentParser:

@@ -153,7 +153,7 @@ def read_nearest(path: Path, dataset: Dataset) -> Nearest:
 
 
 def pooled_entries(family: Family, scope: str) -> Iterator[Entry]:
-    """Yield the pooled scores of all predictors, and the model's paired gains over each baseline."""
+    """Yield the pooled scores of all predictors, and the model's paired gains over each of the others."""
     for name in [MODEL, *family.baselines, *family.controls]:
         for metric, one in summarise(family.scores[name], family.samples[name], family.unit).items():
             yield name, "", metric, scope, one
@@ -161,8 +161,8 @@ def pooled_entries(family: Family, scope: str) -> Iterator[Entry]:
 
 
 def gain_entries(family: Family, scope: str, metrics: Iterable[str]) -> Iterator[Entry]:
-    """Yield the model's paired gains over each baseline."""
-    for name in family.baselines:
+    """Yield the model's paired gains over each baseline and each control."""
+    for name in [*family.baselines, *family.controls]:
         found = gains(name, family.scores, family.samples, family.unit, MODEL)
         yield from ((MODEL, name, metric, scope, found[metric]) for metric in metrics)
 

@@ -13,6 +13,7 @@ import numpy as np
 from exprcast.baselines import baseline_names, load_baselines, predict_baseline
 from exprcast.checkpoint import load_checkpoint
 from exprcast.cli import Progress, add_device_options, run, whole_file, write_task
+from exprcast.controls import under
 from exprcast.dataset import LEARNT, TEST, TRAIN, VALID, Dataset
 from exprcast.family import Examples, describe_methods, place
 from exprcast.means import nan_mean, target_matrix
@@ -53,7 +54,7 @@ def predict_checkpoint(options: argparse.Namespace, prepared: Prepared) -> tuple
     prepared.refuse_other_checkpoint(options.checkpoint, content)
     matrices: dict[str, np.ndarray] = {}
     for fitted, with_valid, held_out in fits(content, content["selection"]):
-        examples = prepared.examples(with_valid)
+        examples = under(family, prepared.examples(with_valid), content["control"], content["seed"])
         model = family.Model(config, fitted["sizes"])
         model.load_state_dict(fitted["weights"])
         network = partial(predict_examples, fabric.setup(model), examples, batch_size=fitting_batch(examples), fabric=fabric)

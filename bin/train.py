@@ -10,7 +10,7 @@ import numpy as np
 
 from exprcast.checkpoint import FITTED, save_checkpoint
 from exprcast.cli import InputError, add_device_options, log, run, write_task
-from exprcast.controls import SHUFFLED, ShuffledExamples
+from exprcast.controls import SHUFFLED, ShuffledExamples, of_family, under
 from exprcast.dataset import LEARNT, TRAIN, VALID, Dataset
 from exprcast.family import Examples, make_model
 from exprcast.means import fit_mean, predict_mean
@@ -34,6 +34,9 @@ def train(options: argparse.Namespace) -> None:
     """Fit the network, once more where the fold was prepared for that, and write what PREDICT needs."""
     make_deterministic(options.threads)
     prepared = Prepared(options.prepared, Dataset(options.dataset), options.families_dir)
+    known = ("", SHUFFLED, *of_family(prepared.family))
+    if options.control not in known:
+        raise InputError(f"--control {options.control[:60]}: {prepared.name} has {', '.join(known[1:])}")
     job = Run(prepared, options, make_fabric(options.device, options.precision, options.devices))
     result, content = choose(job)
     selection = None
@@ -87,12 +90,12 @@ def train_again(job: Run, result: Fit) -> dict[str, object]:
 
 
 def read_examples(job: Run, with_valid: bool) -> Examples:
-    """Return the examples as training rows (and validation rows) prepared them, their labels shuffled for a control."""
+    """Return the examples as training rows (and validation rows) prepared them, for a control with shuffled labels or other inputs."""
     prepared, options = job.prepared, job.options
     examples = prepared.examples(with_valid)
     if options.control == SHUFFLED:
         return ShuffledExamples(prepared.family.EXAMPLES, examples, prepared.roles, options.seed)
-    return examples
+    return under(prepared.family, examples, options.control, options.seed)
 
 
 def known_means(axes: str, examples: object, train: np.ndarray, valid: np.ndarray) -> np.ndarray:
@@ -113,7 +116,9 @@ def parse_args() -> argparse.ArgumentParser:
     parser.add_argument("--families-dir", type=Path, help="another folder of families (tests)")
     parser.add_argument("--seed", type=int, default=1, help="seed of weights, batches and dropout")
     parser.add_argument(
-        "--control", choices=("", SHUFFLED), default="", help="train on shuffled labels: what a model scores that knows nothing"
+        "--control",
+        default="",
+        help="shuffled: train on shuffled labels, what a model scores that knows nothing; or one of the family's own",
     )
     parser.add_argument("--devices", type=int, default=1, help="GPUs (or processes on a CPU) that share each batch (default: %(default)s)")
     add_device_options(parser, "device", "precision", "threads")

@@ -32,6 +32,36 @@ process COMBINE {
     """
 }
 
+// Multiply shares of isoforms by the levels of their genes, as measured.
+process ISOFORM_LEVELS {
+    tag "${predictions.baseName}"
+    label 'table'
+
+    input:
+    path predictions
+    path dataset
+    val code
+
+    output:
+    path("${predictions.baseName}_levels.h5", emit: h5)
+    path('task.json', topic: tasks)
+
+    script:
+    """
+    isoform_levels.py \\
+        --predictions ${predictions} \\
+        --dataset ${dataset} \\
+        --code ${code} \\
+        --task-out task.json \\
+        --out ${predictions.baseName}_levels.h5
+    """
+
+    stub:
+    """
+    touch ${predictions.baseName}_levels.h5 task.json
+    """
+}
+
 // Average all families and simple rules, with weights learned on validation samples.
 process ENSEMBLE {
     label 'table'
@@ -178,14 +208,16 @@ workflow EVALUATION {
     nearest     // nearest.tsv: what in training is most similar to each sample or gene that is tested
     shown       // {histories, attributions, peak_stats, read_stats, expression_stats, cohort}: what else the report shows, each a channel of files
     parameters  // parameters.json; nothing where there is no page to write
-    ensemble    // true: predict also by the weighted mean of all
+    options     // {ensemble: predict also by the weighted mean of all, of_isoforms: families that predict shares of isoforms}
     seed        // of the bootstrap
 
     main:
     gathered = predictions.groupTuple().map { family, files -> [family, files.toSorted { file -> file.name }] }
     combined = COMBINE(gathered, codeFingerprint(['combine.py']))
-    averaged = ENSEMBLE(sortedFiles(combined.h5).filter { files -> files && ensemble }, dataset, codeFingerprint(['ensemble.py']))
-    families = sortedFiles(combined.h5.mix(averaged.h5))
+    averaged = ENSEMBLE(sortedFiles(combined.h5).filter { files -> files && options.ensemble }, dataset, codeFingerprint(['ensemble.py']))
+    levels = ISOFORM_LEVELS(combined.h5.filter { path -> path.baseName in options.of_isoforms }, dataset, codeFingerprint(['isoform_levels.py']))
+    predicted = combined.h5.mix(averaged.h5, levels.h5)
+    families = sortedFiles(predicted)
     scored = EVALUATE(families.filter { files -> files }, dataset, nearest, seed, codeFingerprint(['evaluate.py']))
     page = REPORT(
         scored.scores.combine(scored.samples).combine(scored.genes).combine(leakage).ifEmpty([]),
@@ -203,7 +235,7 @@ workflow EVALUATION {
     )
     CHECK_TRAINED(families.filter { files -> files }, page, codeFingerprint(['check_trained.py']))
     report = page.mix(channel.empty())
-    matrices = combined.h5.mix(averaged.h5)
+    matrices = predicted
     cells = combined.table.mix(averaged.table)
     summary = scored.scores
     scores = scored.scores.mix(scored.genes) // a queue, as its end without an item breaks publishing on 25.04

@@ -224,7 +224,7 @@ workflow MODELS {
     preparing = PREPARE(fits.map { fold, family, preset -> [family, preset, fold, codeOf('prepare.py', family)] }, dataset, options.refit)
     prepared = preparing.prepared
     folders = prepared.map { family, _preset, fold, folder -> [family, fold, folder] } // [atac_cis, 0, atac_cis.fold0.prepared]
-    controls = prepared.combine(channel.fromList(options.shuffled_control ? [[seed, 'shuffled']] : []))
+    controls = prepared.flatMap { run -> controlsOf(run[0], options.shuffled_control).collect { control -> run + [seed, control] } } // [deepsf, default, 0, deepsf.fold0.prepared, 1, permuted]
     runs = prepared.combine(channel.fromList(seeds)).map { run -> run + '' }.mix(controls) // [atac_cis, default, 0, atac_cis.fold0.prepared, 1, ''], the last: no control
     trained = TRAIN(runs.map { run -> [stemOf(run[0], run[2], run[4], run[5])] + run + codeOf('train.py', run[0]) }, dataset, arithmetic)
     fitted = FIT_BASELINES(folders.map { family, fold, folder -> [family, fold, folder, codeOf('fit_baselines.py', family)] }, dataset)
@@ -239,7 +239,7 @@ workflow MODELS {
     attributions = ATTRIBUTE(explained.map { family, _fold, file, folder -> [options.attribution_genes, options.attribution_method, file, folder, codeOf('attribute.py', family)] }, dataset, options.device).attribution
     of_bases = attributions.map { path -> [path.simpleName, path] }.filter { family, _path -> family in options.of_bases } // [xpresso, xpresso.fold0.seed1.h5]
     tracks = TRACK_SHARES(of_bases.groupTuple().map { family, files -> [family, files.toSorted { path -> path.name }] }, dataset, codeFingerprint(['track_shares.py'])).track
-    histories = trained.history.filter { path -> !path.name.contains('.shuffled.') }
+    histories = trained.history.filter { path -> path.name ==~ /.*\.seed\d+\.history\.tsv/ } // of no control
     files = checkpoints.map { row -> row[5] }.mix(index)
     trained_files = checkpoints.map { row -> [row[0], row[5]] } // [atac_cis, atac_cis.fold0.seed1.pt]
     baselines = fitted.baselines.map { family, _fold, file -> [family, file] }
@@ -264,4 +264,10 @@ def stemOf(family, fold, seed, control) {
 // Return the fingerprint of a script as it runs one family.
 def codeOf(script, family) {
     codeFingerprint([script, "exprcast/families/${family}.py"])
+}
+
+// Return the controls that stand beside a family's networks: its own, and on request shuffled labels.
+def controlsOf(family, shuffled) {
+    def own = file("${projectDir}/bin/exprcast/families/${family}.py").getText('UTF-8').find(/(?m)^CONTROLS = \((.*)\)$/) ?: ''
+    (shuffled ? ['shuffled'] : []) + own.findAll(/"(\w+)"/) { _all, name -> name }
 }

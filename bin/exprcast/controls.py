@@ -1,4 +1,10 @@
-"""A control: the same examples with shuffled labels. A network trained on them should predict no better than the training mean."""
+"""Controls: the same examples with shuffled labels, or with inputs of which a family knows that they should tell less.
+
+A network trained on shuffled labels should predict no better than the training mean. A family's own controls (`CONTROLS`; its examples give them
+by `under(control, seed)`) are trained on and predict from other inputs; what the network has more than they have is what its inputs carry.
+"""
+
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -8,6 +14,16 @@ from exprcast.family import Examples, place
 from exprcast.means import target_matrix
 
 SHUFFLED = "shuffled"
+
+
+def of_family(family: ModuleType) -> tuple[str, ...]:
+    """Return the names of a family's own controls."""
+    return getattr(family, "CONTROLS", ())
+
+
+def under(family: ModuleType, examples: Examples, control: str, seed: int) -> Examples:
+    """Return examples as a control of the family reads them; as they are where it is none."""
+    return examples.under(control, seed) if control in of_family(family) else examples
 
 
 class ShuffledExamples:

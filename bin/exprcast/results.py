@@ -33,7 +33,7 @@ class Predictions(NamedTuple):
     rows: list[str]
     columns: list[str]
     predictors: list[str]  # the model, then the baselines
-    controls: list[str]  # networks trained on shuffled labels
+    controls: list[str]  # networks trained on shuffled labels, or on other inputs
     folds: list[int]
     seeds: list[int]
     collapsed: list[tuple[int, int]]  # (fold, seed)

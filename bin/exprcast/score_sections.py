@@ -66,12 +66,22 @@ RULES = [
     ("elastic_net", "That mean plus a linear function of few inputs, each gene by itself."),
     ("trees", "That mean plus a sum of decision trees on the same inputs: gradient boosting."),
     ("shuffled", "A control, no rule: the same network trained on labels that were shuffled. It should predict nothing."),
+    (
+        "permuted",
+        "A control, no rule: the same network, of which each sample reads the splicing factors of another sample of its biosample.",
+    ),
+    (
+        "matched",
+        "A control, no rule: the same network reading other genes, with the mean and spread of the splicing factors, in their place.",
+    ),
+    ("own_gene", "A straight line on the level of the isoform's own gene, which contains what is predicted."),
     ("replicate", "No prediction: another replicate of the same sample, as measured. Shows how well a measurement repeats."),
     ("ceiling", "The square root of that: what a perfect prediction would reach against one replicate."),
     (
         "rule",
         "The family's own simple rule; for open chromatin, peaks summed with weights that fall with distance from the TSS; "
-        "for landmark genes, the mean of the 20 that correlate most with a gene in training (KNN-GE).",
+        "for landmark genes, the mean of the 20 that correlate most with a gene in training (KNN-GE); "
+        "for isoforms, the mean share in training samples of the same biosample.",
     ),
 ]
 RULES_OF_GENES = {
@@ -183,8 +193,8 @@ def fold_table(p: Predictions, scores: Scores) -> Table:
 
 
 def gain_table(p: Predictions, scores: Scores) -> Table:
-    """Return what the model has more than each baseline."""
-    own, rules = told(p, GAINS), [name for name in p.predictors if name != MODEL]
+    """Return what the model has more than each baseline and each control."""
+    own, rules = told(p, GAINS), [*(name for name in p.predictors if name != MODEL), *p.controls]
     rows = [[f"over {name}", *(score_cell(estimate(scores, p.family, MODEL, metric, name)) for metric in own)] for name in rules]
     caption = f"{p.family}, gain of the model, pooled and paired; NA of a {other_name(p)} counts 0"
     return Table(caption, ["gain", *(GAINS[metric] for metric in own)], rows)

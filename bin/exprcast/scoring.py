@@ -127,7 +127,7 @@ def predictors(file: h5py.File) -> list[str]:
 
 
 def controls(file: h5py.File) -> list[str]:
-    """Return the names of networks that were trained on shuffled labels."""
+    """Return the names of networks that were trained on shuffled labels, or on other inputs."""
     return list(file.get("controls", ()))
 
 

@@ -45,6 +45,10 @@ SHARED = {
     "paralog_group": "paralogs",
     "promoter": "identical promoters",
 }  # fmt: skip
+CONTROLS = {
+    "permuted": ("The splicing factors of a sample", "with those of another sample of its biosample"),
+    "matched": ("Splicing factors rather than any genes", "with other genes of equal mean and spread in their place"),
+}  # what a control shows if the network is better, and what it reads
 MOST_NAMED = 6
 LEAST_MAPPED = 0.5  # share of the reads; a sample with less stands out
 LEAST_GENES = 0.5  # genes detected, as a part of the samples' median
@@ -114,6 +118,7 @@ def make_verdict(scores: Scores, predictions: Predictions, leakage: Sequence[Lea
     remarks = [
         *sample_remark(scores, predictions),
         *mean_remark(scores, predictions),
+        *control_remarks(scores, predictions, metric),
         *twin_remark(scores, family, metric),
         *ceiling_remark(scores, family, metric),
     ]
@@ -163,6 +168,25 @@ def mean_remark(scores: Scores, predictions: Predictions) -> list[str]:
     if predictions.collapsed or not own >= (1 - NO_BETTER) * mean:  # NaN is neither
         return []
     return [f"It is no better than the training mean: its mean squared error is {number(own)}, that of the mean {number(mean)}."]
+
+
+def control_remarks(scores: Scores, predictions: Predictions, metric: str) -> list[str]:
+    """Say what the family's own controls leave of the claim that its inputs carry the prediction, whichever way it goes."""
+    return [
+        control_remark(estimate(scores, predictions.family, MODEL, metric, name), *CONTROLS[name])
+        for name in predictions.controls
+        if name in CONTROLS
+    ]
+
+
+def control_remark(gain: Estimate, shown: str, how: str) -> str:
+    """Return one control's sentence."""
+    numbers = f"the gain over the same network {how} is {number(gain.value, 2)}, {interval_text(gain)}"
+    if gain.unit == "genes":
+        return f"So few groups of samples cannot tell whether {shown[0].lower()}{shown[1:]} carry a part of it: {numbers}."
+    if gain.low > 0:
+        return f"{shown} carry a part of it: {numbers}."
+    return f"That {shown[0].lower()}{shown[1:]} carry any of it is not shown: {numbers}."
 
 
 def twin_remark(scores: Scores, family: str, metric: str) -> list[str]:

@@ -9,7 +9,6 @@ import csv
 import re
 from collections import Counter
 from pathlib import Path
-from shutil import rmtree
 from types import SimpleNamespace
 
 import h5py
@@ -21,6 +20,7 @@ from exprcast.folds import add_external_fold, make_folds
 from exprcast.metrics import interval_of_ratio
 from exprcast.score_tables import OVER_FOLDS, POOLED, SET
 from exprcast.scoring import LEAST_SD, MODEL
+from folds_run import predict
 from recorded import ROOT, Row, fingerprint, missed, record, table
 from tiny import run_script
 
@@ -108,7 +108,7 @@ def scores(arrays, folder) -> dict[tuple[str, ...], dict[str, str]]:
 
 def score(dataset: Path, folder: Path, families: tuple[str, ...], *options: object) -> dict[tuple[str, ...], dict[str, str]]:
     """Train families and average each with its rules, as the pipeline does with --refit and --ensemble; return the rows of scores.tsv."""
-    predictions = [predict(dataset, folder, family, options) for family in families]
+    predictions = [predict(dataset, folder, family, options, SEED) for family in families]
     predictions += [average(dataset, path, folder) for path in predictions]
     found = {}
     for path in predictions:
@@ -118,24 +118,6 @@ def score(dataset: Path, folder: Path, families: tuple[str, ...], *options: obje
             rows = csv.DictReader(text, delimiter="\t")
             found |= {(path.stem, *(row[key] for key in ("predictor", "against", "metric", "scope"))): row for row in rows}
     return found
-
-
-def predict(dataset: Path, folder: Path, family: str, options: tuple) -> Path:
-    """Return the predictions of one family, all folds."""
-    parts = []
-    for fold in range(Dataset(dataset).n_folds):
-        stem = folder / f"{family}.fold{fold}"
-        prepared = ["--prepared", f"{stem}.prepared", "--dataset", dataset]
-        run_script("prepare", "--family", family, *options, "--fold", fold, "--refit", "--dataset", dataset, "--out", prepared[1])
-        run_script("train", *prepared, "--seed", SEED, "--history-out", f"{stem}.history.tsv", "--out", f"{stem}.pt")
-        run_script("fit_baselines", *prepared, "--out", f"{stem}.baselines.h5")
-        for option, made in (("--checkpoint", "pt"), ("--baselines", "baselines.h5")):
-            parts.append(folder / f"{family}.{fold}.{made}.predictions.h5")
-            run_script("predict", option, f"{stem}.{made}", *prepared, "--out", parts[-1])
-        rmtree(f"{stem}.prepared")
-    out = folder / f"{family}.h5"
-    run_script("combine", "--predictions", *parts, "--out", out)
-    return out
 
 
 def average(dataset: Path, predictions: Path, folder: Path) -> Path:
@@ -290,7 +272,7 @@ def simulate(folder: Path) -> Path:
 
 def test_on_a_simulated_panel_the_network_beats_ridge(tmp_path, rows):
     dataset = simulate(tmp_path)
-    path = predict(dataset, tmp_path, "dgex", ())
+    path = predict(dataset, tmp_path, "dgex", (), SEED)
     found = errors_of_fold(path, 0)
     network, ridge = found[MODEL], found["ridge"]
     saved = interval_of_ratio((ridge - network).sum(axis=1), np.full(len(network), network.shape[1]), SEED)
