@@ -17,11 +17,11 @@ SOURCES = sorted((ROOT / "bin").rglob("*.py"))
 MODULES = sorted((ROOT / "modules").glob("*.nf"))
 BEFORE_THE_DATASET = {"simulate_cohort", "index_genome", "make_gene_table", "extract_promoters", "kallisto_index", "kallisto_quant"}
 BEFORE_THE_DATASET |= {"collect_abundances", "collect_expression", "bin_peaks", "group_paralogs", "halflife_features"}
-BEFORE_THE_DATASET |= {"import_promoters", "import_halflife", "import_labels", "import_matrix"}
+BEFORE_THE_DATASET |= {"import_promoters", "import_halflife", "import_labels", "import_matrix", "import_transcripts"}
 # Modules that no model needs.
 BEFORE_ONLY = (
     r"exprcast\.(cage|cli|tables|intervals|coverage|duplicates|foreign_hdf5|gene_lists|genome|gtf|halflife|kallisto|matri\w+|paralogs|promoter_tables|"
-    r"reads|strand|windows|simulation\.\w+)"
+    r"reads|sample_facts|strand|transcripts|windows|simulation\.\w+)"
 )
 SHARED_OPTIONS = {"--code", "--task-out"}  # exprcast.cli.run adds them to every script
 PREDICTORS = {"predict": {"--checkpoint", "--baselines"}}  # the process gives one of them, by name

@@ -24,7 +24,7 @@ from exprcast.matrix_file import (
     refuse_value,
 )
 from exprcast.matrix_hdf5 import read_hdf5
-from exprcast.matrix_text import read_text
+from exprcast.matrix_text import PLACES, read_text
 from exprcast.tables import name_some, strip_version
 
 HDF5_MAGIC, PARQUET_MAGIC, ZIP_MAGIC = b"\x89HDF\r\n\x1a\n", b"PAR1", b"PK\x03\x04"
@@ -111,9 +111,9 @@ def read_parquet(path: Path, folder: Path) -> Stored:
 
 
 def parquet_columns(schema: pa.Schema, path: Path) -> tuple[str, list[str], list[str]]:
-    """Return the column of ids, those of other texts, those of numbers."""
+    """Return the column of ids, those of other texts, those of numbers that are values, no places or lengths."""
     texts = [field.name for field in schema if is_text(field.type)]
-    numbers = [field.name for field in schema if pa.types.is_integer(field.type) or pa.types.is_floating(field.type)]
+    numbers = [field.name for field in schema if is_number(field.type) and field.name.lower() not in PLACES]
     index = [name for name in (schema.pandas_metadata or {}).get("index_columns", []) if name in texts]
     if not texts or not numbers or len(schema.names) != len(set(schema.names)):
         found = few_ids([f"{field.name} {field.type}" for field in schema])
@@ -128,6 +128,11 @@ def is_text(kind: pa.DataType) -> bool:
     """Say whether a column of Parquet holds text."""
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def is_number(kind: pa.DataType) -> bool:
+    """Say whether a column of Parquet holds numbers."""
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind)
 
 
 def may_be_feature(identifier: str) -> bool:

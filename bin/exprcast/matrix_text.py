@@ -12,6 +12,7 @@ Lines = Iterator[tuple[int, str]]
 GCT = {"#1.2": 2, "#1.3": 4}  # numbers in the line of counts
 ASIDE = ("#", "!")  # a line above the header that is none; GEO's series matrix has the second kind below, too
 PLACES = {"chr", "chrom", "chromosome", "coord", "start", "end", "position", "strand", "length"}  # numbers, but no sample's or gene's
+NAMED = PLACES | {"gene_id", "gene_name", "gene_symbol", "geneid", "transcript_id", "symbol"}  # no values, even where the first is NA
 
 
 def read_text(path: Path, folder: Path) -> Stored:
@@ -115,7 +116,7 @@ def split_cells(path: Path, number: int, line: str, delimiter: str) -> list[str]
 def leading_facts(header: list[str], cells: list[str]) -> list[str]:
     """Return the names of the columns after the ids that hold texts or places, up to the first that holds numbers."""
     named = list(zip(header, cells, strict=False))[1:]
-    place = next((place for place, (name, cell) in enumerate(named) if is_number(cell) and name.lower() not in PLACES), len(named))
+    place = next((place for place, (name, cell) in enumerate(named) if is_number(cell) and name.lower() not in NAMED), len(named))
     return header[1 : 1 + place]
 
 
