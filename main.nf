@@ -6,6 +6,7 @@ include { SAMPLES } from './modules/samples'
 include { REFERENCE } from './modules/reference'
 include { EXPRESSION } from './modules/expression'
 include { ACCESSIBILITY } from './modules/accessibility'
+include { ISOFORMS } from './modules/isoforms'
 include { MATRICES } from './modules/matrices'
 include { DATASET } from './modules/dataset'
 include { MODELS } from './modules/models'
@@ -19,17 +20,19 @@ workflow {
     options = checkParameters(params)
     seed = options.run.seed
 
-    samples = SAMPLES(options.inputs, options.simulation, seed)
+    samples = SAMPLES(options.inputs + options.isoforms, options.simulation, seed)
     checked = CHECKED_BUNDLES(options.bundles)
     reference = REFERENCE(samples.genes, samples.fasta, samples.chrom_sizes.mix(checked.chrom_sizes), options.inputs + options.tables + options.folds + [computed: options.computed])
     expression = EXPRESSION(samples.reads, samples.transcript_fasta, reference.transcripts, samples.tables, samples.table, options.inputs + options.tables)
     accessibility = ACCESSIBILITY(samples.peaks, reference.chrom_sizes, options.tables)
-    features = expression.matrices.mix(accessibility.bins, reference.features)
-    modelled = reference.tables.filter { _files -> options.models.families } // --families none stops here
+    isoforms = ISOFORMS(expression.transcripts, samples.factors, options.inputs + options.matrices + options.isoforms)
+    features = expression.matrices.mix(accessibility.bins, reference.features, isoforms.tables)
+    modelled = reference.tables.filter { _files -> options.models.families }.mix(isoforms.reference) // --families none stops here
+    sample_table = samples.table.mix(isoforms.samples)
     matrices = MATRICES(options.completed ? options.matrices + [matrix: null] : options.matrices, options.folds, options.tables.min_detected, seed)
-    dataset = DATASET(options.bundles ? null : options.inputs.dataset, matrices.h5, samples.table, modelled, features, options.folds, reference.split, options.tables, seed)
+    dataset = DATASET(options.bundles ? null : options.inputs.dataset, matrices.h5, sample_table, modelled, features, options.folds, reference.split, options.tables, seed)
     models = MODELS(dataset.h5, dataset.folds, options.models + [of_bases: options.computed.of_bases], seed)
-    shown = [histories: models.histories, attributions: models.attributions, peak_stats: accessibility.stats, read_stats: expression.read_stats, expression_stats: expression.stats, cohort: samples.table]
+    shown = [histories: models.histories, attributions: models.attributions, peak_stats: accessibility.stats, read_stats: expression.read_stats, expression_stats: expression.stats, cohort: sample_table]
     parameters = WRITE_PARAMETERS(channel.of(options.shown + [pipeline: [exprcast: workflow.manifest.version, nextflow: workflow.nextflow.version.toString()]]))
     evaluation = EVALUATION(models.predictions, dataset.h5, dataset.leakage, dataset.nearest, shown, parameters.filter { !options.bundles && !options.networks && !options.completed }, options.models.subMap(['ensemble']) + [of_isoforms: options.computed.of_isoforms], seed)
     bundles = BUNDLES(evaluation.matrices, models.trained_files, models.baselines, models.costs, dataset.h5, evaluation.summary)
@@ -54,7 +57,7 @@ workflow {
     kallisto = expression.kallisto
     truth = samples.truth.flatten()
     matrix_tables = matrices.tables
-    tables = samples.table.mix(expression.files, dataset.lost_ids, evaluation.tables, application.tables)
+    tables = sample_table.mix(expression.files, isoforms.without_gene, dataset.lost_ids, evaluation.tables, application.tables)
     histories = models.histories
     peak_stats = accessibility.stats
     read_stats = expression.read_stats

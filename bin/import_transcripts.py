@@ -50,7 +50,7 @@ def import_transcripts(options: argparse.Namespace) -> None:
         (folder / "chrom.sizes").write_text(f"{UNKNOWN}\t1\n")
         write_table(folder / "factors.tsv", ["gene", "symbol"], [(factor.gene, factor.symbol) for factor in factors])
         lost = [(transcript,) for transcript, gene in zip(found.matrix.features, found.genes, strict=True) if not gene]
-        write_table(folder / "without_gene.tsv", ["transcript"], sorted(lost))
+        write_table(folder / "transcripts_without_gene.tsv", ["transcript"], sorted(lost))
     log.info(
         f"{len(samples):,} samples, {len(order.places):,} transcripts of {len(genes):,} genes, {STORED[options.unit]}; {len(factors):,} factors listed"
     )
@@ -156,7 +156,7 @@ def parse_args() -> argparse.ArgumentParser:
         "--out",
         type=Path,
         required=True,
-        help="folder: transcripts.h5, genes.h5, samples.tsv, genes.tsv, tss.tsv, chrom.sizes, factors.tsv, without_gene.tsv",
+        help="folder: transcripts.h5, genes.h5, samples.tsv, genes.tsv, tss.tsv, chrom.sizes, factors.tsv, transcripts_without_gene.tsv",
     )
     return parser
 

@@ -88,6 +88,7 @@ process COLLECT_ABUNDANCES {
 
     output:
     path('gene_tpm.tsv.gz', emit: gene_tpm)
+    path('transcript_tpm.tsv.gz', emit: transcript_tpm)
     path('*_{tpm,counts}.tsv.gz', emit: tables)
     path('task.json', topic: tasks)
 
@@ -170,11 +171,13 @@ workflow EXPRESSION {
     matrices = joined.table.map { table -> ['expression/gene', table] } // a key of the dataset and its file
     files = joined.table.mix(joined.stats, collected.tables.flatten())
     stats = joined.stats
+    transcripts = collected.transcript_tpm.combine(index.map { _index, targets, _probe -> targets })
     kallisto = quantified.abundance
     read_stats = quantified.stats
 
     emit:
     matrices
+    transcripts // [transcript_tpm.tsv.gz, targets.tsv], the latter says which gene a transcript is of
     files
     stats
     kallisto

@@ -1,7 +1,7 @@
 // What the user gave, checked before any task starts: parameters against nextflow_schema.json, and the samplesheet.
 
 include { chooseBundles ; completing ; onlyApplied ; readBundles ; sequenceNetworks ; sequenceWays ; wrongApplication ; wrongSequences } from './applying'
-include { ofMatrix ; readExternal ; wrongMatrix } from './measuring'
+include { ofMatrix ; ofTranscripts ; quantifiedFiles ; readExternal ; wrongIsoforms ; wrongMatrix ; wrongTranscripts } from './measuring'
 include { asFile ; onCommandLine ; readSamplesheet ; stopOn ; suggestion ; wrongPath } from './samplesheet'
 
 // Write the parameters of the run for the report.
@@ -21,7 +21,7 @@ def checkParameters(params) {
     def groups = readSchema()
     def rules = groups.values().collectEntries { group -> group.properties }
     def given = rules.collectEntries { name, rule -> [name, typed(params[name], rule.type)] }
-    def values = given.apply ? onlyApplied(given, rules) : (given.matrix ? ofMatrix(given, rules) : given)
+    def values = given.apply ? onlyApplied(given, rules) : (given.matrix ? ofMatrix(given, rules) : (given.transcripts ? ofTranscripts(given, rules) : given))
     if (values.version == true) {
         println("${workflow.manifest.name} ${workflow.manifest.version}, Nextflow ${workflow.nextflow.version}")
         System.exit(0)
@@ -34,8 +34,9 @@ def checkParameters(params) {
     def sheet = values.samples && !wrong.samples ? readSamplesheet(asFile(values.samples)) : [samples: [], problems: [], ignored: []]
     def external = values.external && !wrong.external ? readExternal(asFile(values.external)) : [rows: [], problems: []]
     def applied = values.apply && !wrong.apply ? readBundles(asFile(values.apply)) : [bundles: [], problems: []]
+    def isoforms = wrong.transcripts || values.apply ? [] : wrongIsoforms(values, values.transcripts ? asFiles(values.transcripts, rules.transcripts.format) : [])
     def ofSequence = sequenceWays(values) || values.weights
-    def asked = withoutEffect(values, rules) + wrongFolds(values) + (wrong.samples ? [] : wrongSources(values, sheet, external.rows)) + (wrong.families ? [] : unknownFamilies(values.families))
+    def asked = withoutEffect(values, rules) + wrongFolds(values) + isoforms + (wrong.samples ? [] : wrongSources(values, sheet, external.rows)) + (wrong.families ? [] : unknownFamilies(values.families))
     def ways = ofSequence ? wrongSequences(given, rules, applied.bundles) : (values.apply ? wrongApplication(given, rules, sheet, applied.bundles) : asked)
     stopOn(unknownNames(params.keySet(), rules) + wrong.values().flatten() + applied.problems + ways + sheet.problems + external.problems)
     notes(values, sheet).each { line -> log.warn(line) }
@@ -123,28 +124,32 @@ def wrongFolds(values) {
 // Return what is wrong with the way in: exactly one of files, ready promoters, a matrix, a dataset and a simulation, and with files all that they need.
 def wrongSources(values, sheet, external) {
     def files = ['samples', 'gtf', 'gene_table', 'cage', 'fasta', 'chrom_sizes', 'transcript_fasta', 'expression']
-    def given = (files + ['promoters', 'matrix', 'dataset']).findAll { name -> values[name] } + (values.simulate == true ? ['simulate'] : [])
+    def given = (files + ['promoters', 'matrix', 'dataset'] + (values.samples ? [] : ['transcripts'])).findAll { name -> values[name] } + (values.simulate == true ? ['simulate'] : [])
     def ways = given.collect { name -> name in files ? 'files' : name }.unique()
     if (!given) {
-        return ['nothing to work on: give --samples with --gtf and --fasta (and --transcript_fasta for reads, or --expression); or --promoters with --labels; or --matrix with --landmarks and --targets; or --dataset; or --simulate']
+        return ['nothing to work on: give --samples with --gtf and --fasta (and --transcript_fasta for reads, or --expression); or --promoters with --labels; or --matrix with --landmarks and --targets; or --transcripts with --factors; or --dataset; or --simulate']
     }
     if (ways.size() > 1) {
-        return ["--${given.join(', --')}: give only one of files, --promoters, --matrix, --dataset and --simulate"]
+        return ["--${given.join(', --')}: give only one of files, --promoters, --matrix, --transcripts, --dataset and --simulate"]
     }
-    def own = ways == ['matrix'] ? wrongMatrix(values, external) : (ways == ['files'] && !sheet.problems ? wrongFiles(values, sheet.samples) : [])
+    def checks = [matrix: { wrongMatrix(values, external) }, transcripts: { wrongTranscripts(values) }, files: { sheet.problems ? [] : wrongFiles(values, sheet.samples) }]
+    def own = checks[ways[0]] ? checks[ways[0]].call() : []
     wrongReading(values, ways[0]) + own + (ways[0] in ['files', 'promoters'] && !values.samples ? wrongGenesAlone(values) : [])
 }
 
-// Return what is wrong where families that read landmark genes have no matrix, or a matrix has nothing for the chosen ones.
+// Return what is wrong where families that read landmark genes have no matrix, those that read factors no transcripts, or there is nothing for the chosen ones.
 def wrongReading(values, way) {
     def known = knownFamilies().keySet()
-    def measuring = familiesWith(known.join(','), '(?m)^from exprcast\\.landmarks import|"lists/landmark"')
     def chosen = splitFamilies(values.families ?: '').collect { family, _preset -> family }.findAll { family -> family in known }
-    def blind = chosen - measuring
-    def lost = chosen.findAll { family -> family in measuring }
+    def readers = [matrix: ['landmark genes', '(?m)^from exprcast\\.landmarks import|"lists/landmark"'], transcripts: ['splicing factors', '"lists/splicing_factor"']]
+        .collectEntries { name, words -> [name, [what: words[0], families: familiesWith(known.join(','), words[1])]] }
+    def blind = readers[way] ? chosen - readers[way].families : []
+    def lost = readers.collectEntries { name, reader -> [name, chosen.findAll { family -> family in reader.families }] }
+    def factors = way == 'promoters' || (way == 'files' && !values.factors)
     [
-        way == 'matrix' && blind ? "--families ${blind.join(',')}: reads no landmark genes, and a matrix has nothing else; choose from ${(measuring + ['none']).join(', ')}" : null,
-        way in ['files', 'promoters', 'simulate'] && lost ? "--families ${lost.join(',')}: reads landmark genes; give --matrix with --landmarks and --targets" : null,
+        blind ? "--families ${blind.join(',')}: reads no ${readers[way].what}, and ${way == 'matrix' ? 'a matrix has' : 'transcripts have'} nothing else; choose from ${(readers[way].families + ['none']).join(', ')}" : null,
+        way in ['files', 'promoters', 'simulate'] && lost.matrix ? "--families ${lost.matrix.join(',')}: reads landmark genes; give --matrix with --landmarks and --targets" : null,
+        factors && lost.transcripts ? "--families ${lost.transcripts.join(',')}: reads splicing factors; give --factors, with reads or --transcripts" : null,
     ].findAll()
 }
 
@@ -179,7 +184,7 @@ def wrongFiles(values, samples) {
         oneOf(values, ['fasta', 'chrom_sizes'], 'how long chromosomes are'),
         reads && !values.transcript_fasta ? "--transcript_fasta is needed: sample ${reads[0].sample} has reads; give the cDNA (and ncRNA) FASTA of the annotation" : null,
         values.transcript_fasta && samples && !reads ? '--transcript_fasta is for reads, and no sample has reads_1' : null,
-        silent && !values.expression ? "sample ${silent.sample} has no reads_1: give --expression, a table that has it" : null,
+        silent && !values.expression && !values.transcripts ? "sample ${silent.sample} has no reads_1: give --expression, a table that has it" : null,
         reads && values.expression && values.expression_unit != 'tpm' ? "--expression_unit ${values.expression_unit}: reads give TPM, so the tables beside them must be TPM, too" : null,
         closed && familiesThatRead(values.families, 'accessibility/bin') ? "sample ${closed.sample} has no peaks, and --families ${values.families} reads open chromatin; --families none stops at the tables" : null,
     ].findAll()
@@ -233,6 +238,9 @@ def splitFamilies(families) {
 
 // Return the paths that a value names.
 def asFiles(value, format) {
+    if (format == 'path-of-samples') {
+        return asFile(value).isDirectory() ? quantifiedFiles(asFile(value)) : [asFile(value)]
+    }
     format == 'path' ? readyFiles(asFile(value)) : (format == 'file-path-list' ? value.tokenize(',').collect { part -> asFile(part.trim()) } : [asFile(value)])
 }
 
@@ -245,7 +253,7 @@ def readyFiles(path) {
 // Return a value with its paths opened: a path, or a sorted list where there may be several; other values as they are.
 def openFiles(value, format) {
     def paths = value != null && format ==~ /(file-)?path.*/ ? asFiles(value, format) : []
-    format in ['path', 'file-path-list'] ? paths.toSorted { path -> path.toString() } : (paths ? paths[0] : value)
+    format in ['path', 'path-of-samples', 'file-path-list'] ? paths.toSorted { path -> path.toString() } : (paths ? paths[0] : value)
 }
 
 // Return all parameters by group, ready to print.
@@ -275,7 +283,7 @@ def helpOn(given, rules) {
     if (!rule) {
         error("--help ${given}: there is no such parameter${suggestion(name, rules.keySet(), '')}; --help lists all")
     }
-    def kinds = ['path': 'a file or a folder', 'file-path': 'a file', 'file-path-list': 'files, separated by commas', 'directory-path': 'a folder']
+    def kinds = ['path': 'a file or a folder', 'path-of-samples': 'a file or a folder', 'file-path': 'a file', 'file-path-list': 'files, separated by commas', 'directory-path': 'a folder']
     def nouns = [boolean: 'true or false', integer: 'a whole number', number: 'a number', string: 'text']
     def facts = [
         value: rule['enum'] ? possibleValues(rule) : [kinds[rule.format] ?: nouns[rule.type], possibleValues(rule)].findAll().join(', '),

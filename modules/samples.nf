@@ -61,7 +61,7 @@ process WRITE_SAMPLE_TABLE {
 
 workflow SAMPLES {
     take:
-    inputs     // {samples: rows, gtf or gene_table, fasta or chrom_sizes, transcript_fasta: files, expression: files}
+    inputs     // {samples: rows, gtf or gene_table, fasta or chrom_sizes, transcript_fasta: files, expression: files, factors: a list or null}
     simulation // {simulate, simulate_samples, simulate_genes, simulate_reads, simulate_noise}
     seed
 
@@ -77,6 +77,7 @@ workflow SAMPLES {
     chrom_sizes = channel.fromList(given(inputs.chrom_sizes))
     transcript_fasta = channel.fromList(given(inputs.transcript_fasta)).mix(cohort.cdna.filter { _file -> simulation.simulate_reads })
     tables = channel.fromList(inputs.expression ?: []).mix(cohort.expression.filter { _file -> !simulation.simulate_reads })
+    factors = channel.fromList(given(inputs.factors))
     truth = cohort.truth
 
     emit:
@@ -88,6 +89,7 @@ workflow SAMPLES {
     fasta            // the genome
     chrom_sizes      // where there is no genome
     transcript_fasta // cDNA
+    factors          // a list of genes whose proteins splice
     truth
 }
 
