@@ -7,6 +7,7 @@ from exprcast.dataset import Dataset
 from exprcast.methods import genes_text, methods_section
 from exprcast.page import Section
 from exprcast.results import read_predictions, read_shares
+from test_dataset import edit, plant_transcripts
 from test_locus import write_attributions
 from test_report import write_predictions
 from tiny import tiny_dataset
@@ -37,6 +38,27 @@ def test_what_ran_is_said_and_cited_and_nothing_else(versions, parameters, cited
     text, authors = write_up(methods_section(versions, parameters, None, [], [], 3))
     assert said in text and authors == cited
     assert "Family" not in text and "attributed" not in text and "None" not in text
+
+
+@pytest.mark.parametrize(
+    "parameters, said",
+    [
+        (
+            {"matrix_unit": "tpm"},
+            "read from t.tsv.gz (tpm); a gene's level is the sum of its transcripts. 3 transcripts are isoforms to be predicted",
+        ),
+        ({"matrix_unit": "counts"}, "read from t.tsv.gz, counts made counts per million; a gene's"),
+        (
+            {"samples": "s.csv", "matrix_unit": "tpm", "expression": "e.tsv", "bin_bp": 200},
+            "(tpm); the levels of genes from e.tsv. ATAC-seq peaks were",
+        ),
+    ],
+)
+def test_transcripts_are_told(parameters, said, tmp_path):
+    dataset = Dataset(edit(tiny_dataset(tmp_path / "dataset.h5"), lambda file: plant_transcripts(file, isoform=(1, 1, 1))))
+    text, _ = write_up(methods_section({}, {"transcripts": "/x/t.tsv.gz"} | parameters, dataset, [], [], 0))
+    assert said in text and "(of a gene with several, with a median above 1 TPM); 1 genes are listed as splicing factors." in text
+    assert ("ATAC" in text) == ("samples" in parameters) and "Expression came as a table" not in text
 
 
 OF_GENES = {

@@ -30,7 +30,7 @@ def cohort_of_dataset(dataset: Dataset) -> Cohort:
         for i, sample in enumerate(dataset.samples)
         if dataset.has("expression/gene") and not np.isnan(dataset.file["expression/gene"][i]).all()
     }
-    atac = None if dataset.has("lists/landmark") else set()
+    atac = None if dataset.has("lists/landmark") or dataset.has("lists/splicing_factor") else set()
     if dataset.has("accessibility/indptr"):
         sizes = np.diff(dataset.array("accessibility/indptr"))
         atac = {sample for sample, size in zip(dataset.samples, sizes, strict=True) if size}

@@ -85,10 +85,12 @@ def methods_section(
         source = matrix_text(parameters, dataset)
     elif of_genes:
         source = genes_text(parameters, dataset)
+    elif parameters.get("transcripts") and not parameters.get("samples"):
+        source = transcripts_text(parameters)
     else:
         source = [*expression_text(versions, parameters, samples_with_reads), *bins_text(versions, parameters, dataset)]
     paragraphs = [
-        " ".join([*source_text(parameters, of_genes), *source]),
+        " ".join([*source_text(parameters, of_genes), *source, *isoforms_text(dataset)]),
         " ".join([*dataset_text(dataset), *models_text(versions, families), *shares_text(versions, shares)]),
         f"All steps ran as tasks of exprcast under Nextflow (Di Tommaso et al. 2017) with {named('Python', 'python', versions)}"
         + (f" and {named('NumPy', 'numpy', versions)}." if "numpy" in versions else "."),
@@ -161,6 +163,25 @@ def matrix_text(parameters: Mapping[str, object], dataset: Dataset | None) -> li
     return said
 
 
+def transcripts_text(parameters: Mapping[str, object]) -> list[str]:
+    """Say what files transcripts came from, and what the level of a gene is."""
+    unit, levels = parameters.get("matrix_unit"), parameters.get("expression")
+    made = ", counts made counts per million" if unit == "counts" else f" ({unit})"
+    sums = f"the levels of genes from {named_files(levels)}" if levels else "a gene's level is the sum of its transcripts"
+    return [f"Transcripts of each sample were read from {named_files(parameters.get('transcripts'))}{made}; {sums}."]
+
+
+def isoforms_text(dataset: Dataset | None) -> list[str]:
+    """Say which transcripts are predicted, and how many factors they are predicted from, where there are any."""
+    if dataset is None or not dataset.has("lists/isoform"):
+        return []
+    isoforms, factors = (int(dataset.array(f"lists/{name}").sum()) for name in ("isoform", "splicing_factor"))
+    unit = dataset.unit("expression/transcript").upper()
+    return [
+        f"{isoforms:,} transcripts are isoforms to be predicted (of a gene with several, with a median above 1 {unit}); {factors:,} genes are listed as splicing factors."
+    ]
+
+
 def named_files(value: object) -> str:
     """Return the names, without folders, of files that stand in a parameter, separated by commas."""
     return " and ".join(part.strip().rstrip("/").rpartition("/")[2] for part in str(value).split(","))
@@ -177,6 +198,8 @@ def expression_text(versions: dict[str, list[str]], parameters: Mapping[str, obj
         ]
     if parameters.get("dataset"):
         return []
+    if parameters.get("transcripts"):
+        return transcripts_text(parameters)
     unit = parameters.get("expression_unit")
     return ["Expression came as a table" + (f" in {unit}" if unit else "") + (", made counts per million." if unit == "counts" else ".")]
 

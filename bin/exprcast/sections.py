@@ -160,7 +160,11 @@ def quality_section(reads: list[Reads], peaks: list[list[str]], expression: list
         "quality",
         "Quality of each sample",
         blocks
-        or [Text("No counts of reads, of peaks or of expression were given: the run began from a finished dataset or from matrices.")],
+        or [
+            Text(
+                "No counts of reads, of peaks or of expression were given: the run began from a finished dataset, from matrices or from transcripts."
+            )
+        ],
     )
 
 
