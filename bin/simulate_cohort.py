@@ -34,6 +34,14 @@ downstream, end earlier or skip an exon. A gene's measured TPM is shared among t
 little different in each biosample. Read pairs are drawn from the transcripts in proportion to TPM times effective length,
 so quantifying them gives expression.tsv.gz again, but for the noise of counting. Libraries are reverse-stranded (dUTP).
 
+Six genes are splicing factors. Each shifts the share of one transcript in each of some other genes, in sample s by
+
+    logit share(s) += effect · (log2(TPM(factor, s) + 1) - its mean over samples) / its sd over samples
+
+and the gene's other transcripts keep their ratios; totals of genes stay as they are. Factors are expressed genes whose levels
+differ least between biosamples, so that much of their variance is among donors and samples of one biosample; a gene has one
+factor at most, a factor none. Decoys are genes chosen like factors, listed beside them, and act on nothing.
+
 Files of --out:
   chrom.sizes, genes.tsv (tss 0-based)
   genome.fa.gz            repeats in lower-case, a few runs of N far from genes
@@ -44,10 +52,12 @@ Files of --out:
   reads/<sample>[_L1|_L2]_R1.fastq.gz, …_R2.fastq.gz    unless --reads is 0
   expression.tsv.gz       TPM; the same gene ids with another version, rows in another order
   true_transcripts.tsv.gz what the reads are drawn from: TPM; the transcripts of a gene add up to its value in expression.tsv.gz
+  factors.tsv             the list of splicing factors that a user would bring: factors and decoys
+  splicing.tsv            a row a transcript that a factor acts on; effect, logit a sd; share, its mean over samples without the factor
   promoters.tsv           copies, where each begins (bp from the TSS, below 0 is upstream), half-life terms, other and base, log2
   truth.tsv               a row a gene and element of its window; distance_bp below 0 is upstream on the gene's strand
   oracle.tsv.gz           log2(TPM + 1)
-Ids in the last four have no version.
+Ids in the last six have no version.
 """
 
 from argparse import ArgumentDefaultsHelpFormatter, ArgumentParser, Namespace
@@ -57,18 +67,20 @@ import numpy as np
 
 from exprcast.cli import log, run, whole_folder, write_task
 from exprcast.simulation.cohort import name_samples, write_samplesheet
-from exprcast.simulation.expression import correlate, express, split_levels, write_expression, write_transcript_levels, write_truth
+from exprcast.simulation.expression import correlate, draw_shares, express, write_expression, write_transcript_levels, write_truth
 from exprcast.simulation.genome import place_genes, write_genome
 from exprcast.simulation.peaks import World, open_elements, place_elements, write_peaks
 from exprcast.simulation.promoters import draw_promoters, write_promoter_truth
 from exprcast.simulation.reads import write_reads
 from exprcast.simulation.sequence import write_sequences
 from exprcast.simulation.sizes import Sizes, check_sizes
+from exprcast.simulation.splicing import plant_splicing, shift_shares, write_factors, write_splicing_truth
 from exprcast.simulation.transcripts import model_genes, write_annotation
 
 PARTS = (  # one seed each; append new ones
     *("genes", "elements", "accessibility", "calls", "expression"),
     *("transcripts", "sequence", "fractions", "reads", "promoters"),
+    "splicing",
 )
 
 
@@ -86,7 +98,10 @@ def simulate_cohort(out: Path, sizes: Sizes, noise: float, seed: int, cpus: int)
     with whole_folder(out) as folder:
         true, called = write_peaks(folder / "peaks", world, sizes.noise_peaks, seeds["calls"])
         expression = express(promoters.strength, true, called, noise, rng["expression"])
-        levels = split_levels(expression.measured, cohort, transcripts, rng["fractions"])
+        shares = draw_shares(cohort, transcripts, rng["fractions"])
+        splicing = plant_splicing(expression.oracle, transcripts, shares, rng["splicing"])
+        gene = np.array([transcript.gene for transcript in transcripts])
+        levels = expression.measured[:, gene] * shift_shares(shares, expression.measured, gene, splicing)
         write_genome(folder, genome, genes)
         write_annotation(folder / "annotation.gtf.gz", genome, genes, transcripts)
         sequences = write_sequences(folder, genome, genes, promoters.starts, transcripts, seeds["sequence"])
@@ -94,13 +109,15 @@ def simulate_cohort(out: Path, sizes: Sizes, noise: float, seed: int, cpus: int)
         write_expression(folder, genes, cohort, expression)
         write_transcript_levels(folder / "true_transcripts.tsv.gz", cohort, transcripts, levels)
         write_promoter_truth(folder / "promoters.tsv", genes, promoters, expression.base)
+        write_factors(folder / "factors.tsv", genes, splicing)
+        write_splicing_truth(folder / "splicing.tsv", genes, transcripts, shares, splicing)
         singles = write_truth(folder / "truth.tsv", genome, genes, elements)
         if sizes.reads:
             write_reads(folder / "reads", cohort, levels, sequences, sizes.reads, seeds["reads"], cpus)
     log.info(
         f"{out}: {len(cohort.samples):,} samples of {len(cohort.donors):,} donors and {len(cohort.biosamples):,} biosamples, "
         f"{len(elements.summit):,} elements, {len(genes.ids):,} genes ({singles:,} with one planted element), "
-        f"{len(transcripts):,} transcripts, {sizes.reads:,} read pairs a sample"
+        f"{len(transcripts):,} transcripts ({len(splicing.effect):,} under splicing factors), {sizes.reads:,} read pairs a sample"
     )
     r_sample = correlate(np.log2(expression.oracle + 1), np.log2(expression.measured + 1))
     log.info(f"noise sd {expression.noise_sd:.2f} log2; the oracle's median r_sample is {np.nanmedian(r_sample):.3f}")

@@ -57,8 +57,8 @@ def write_expression(folder: Path, genes: Genes, cohort: Cohort, expression: Exp
     write_matrix(folder / "oracle.tsv.gz", Matrix({}, "gene_id", genes.ids, cohort.samples, oracle))
 
 
-def split_levels(measured: np.ndarray, cohort: Cohort, transcripts: list[Transcript], rng: np.random.Generator) -> np.ndarray:
-    """Share each gene's measured TPM (samples, genes) among its transcripts, (samples, transcripts); shares differ by biosample."""
+def draw_shares(cohort: Cohort, transcripts: list[Transcript], rng: np.random.Generator) -> np.ndarray:
+    """Return each transcript's share of its gene's level, (samples, transcripts); shares differ by biosample."""
     gene = np.array([transcript.gene for transcript in transcripts])
     first = np.flatnonzero(np.diff(gene, prepend=-1))
     canonical = np.array([transcript.canonical for transcript in transcripts])
@@ -69,7 +69,7 @@ def split_levels(measured: np.ndarray, cohort: Cohort, transcripts: list[Transcr
 
     mean = dirichlet(np.where(canonical, *MEAN_FRACTION))
     fraction = dirichlet(FRACTION_PRECISION * np.tile(mean, (len(cohort.biosamples), 1)))
-    return measured[:, gene] * fraction[cohort.biosample[cohort.donor]]
+    return fraction[cohort.biosample[cohort.donor]]
 
 
 def write_transcript_levels(path: Path, cohort: Cohort, transcripts: list[Transcript], levels: np.ndarray) -> None:
