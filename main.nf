@@ -55,6 +55,7 @@ workflow {
     share_tracks = models.tracks
     reference = reference.files
     kallisto = expression.kallisto
+    inputs = samples.simulated_factors
     truth = samples.truth.flatten()
     matrix_tables = matrices.tables
     tables = sample_table.mix(expression.files, isoforms.without_gene, dataset.lost_ids, evaluation.tables, application.tables)
@@ -92,6 +93,9 @@ output {
     }
     kallisto {
         path 'kallisto'
+    }
+    inputs {
+        path 'inputs'
     }
     truth {
         path 'truth'

@@ -18,7 +18,8 @@ process SIMULATE_COHORT {
     path('genome.fa.gz', emit: genome)
     path('cdna.fa.gz', emit: cdna)
     path('expression.tsv.gz', emit: expression)
-    path('{truth.tsv,promoters.tsv,oracle.tsv.gz,expression.tsv.gz,true_transcripts.tsv.gz}', emit: truth)
+    path('factors.tsv', emit: factors)
+    path('{truth.tsv,promoters.tsv,splicing.tsv,oracle.tsv.gz,expression.tsv.gz,true_transcripts.tsv.gz}', emit: truth)
     path('task.json', topic: tasks)
 
     script:
@@ -39,7 +40,7 @@ process SIMULATE_COHORT {
     stub:
     """
     mkdir peaks reads
-    touch annotation.gtf.gz genome.fa.gz cdna.fa.gz expression.tsv.gz truth.tsv promoters.tsv oracle.tsv.gz true_transcripts.tsv.gz task.json
+    touch annotation.gtf.gz genome.fa.gz cdna.fa.gz expression.tsv.gz truth.tsv promoters.tsv splicing.tsv factors.tsv oracle.tsv.gz true_transcripts.tsv.gz task.json
     touch peaks/{S1,S2}.narrowPeak.gz reads/{S1,S2}_R{1,2}.fastq.gz
     printf 'sample,reads_1,reads_2,peaks\\n' > samples.csv
     printf '%s,reads/%s_R1.fastq.gz,reads/%s_R2.fastq.gz,peaks/%s.narrowPeak.gz\\n' S1 S1 S1 S1 S2 S2 S2 S2 >> samples.csv
@@ -77,7 +78,8 @@ workflow SAMPLES {
     chrom_sizes = channel.fromList(given(inputs.chrom_sizes))
     transcript_fasta = channel.fromList(given(inputs.transcript_fasta)).mix(cohort.cdna.filter { _file -> simulation.simulate_reads })
     tables = channel.fromList(inputs.expression ?: []).mix(cohort.expression.filter { _file -> !simulation.simulate_reads })
-    factors = channel.fromList(given(inputs.factors))
+    factors = channel.fromList(given(inputs.factors)).mix(cohort.factors)
+    simulated_factors = cohort.factors
     truth = cohort.truth
 
     emit:
@@ -90,6 +92,7 @@ workflow SAMPLES {
     chrom_sizes      // where there is no genome
     transcript_fasta // cDNA
     factors          // a list of genes whose proteins splice
+    simulated_factors // that of a simulation: some act, some are decoys
     truth
 }
 

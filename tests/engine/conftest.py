@@ -122,7 +122,7 @@ def words() -> Callable[..., list[str]]:
 @pytest.fixture(scope="session")
 def files(cohort: Path, words: Callable[..., list[str]]) -> list[str]:
     """Return the command line of the shared run."""
-    return words(cohort, exclude="no peak's here.bed")
+    return words(cohort, exclude="no peak's here.bed", factors="factors.tsv")
 
 
 @pytest.fixture(scope="session")

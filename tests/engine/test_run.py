@@ -40,6 +40,19 @@ def test_dataset_holds_the_samples_and_genes_that_came_in(base, cohort):
     assert dataset.file.attrs["assembly"] == "simulated" and len(dataset.file.attrs["code"]) == 32
 
 
+def test_dataset_holds_the_transcripts_and_the_factors_that_came_in(base, cohort):
+    dataset = Dataset(base.results / "dataset.h5")
+    tpm, gene = dataset.array("expression/transcript"), dataset.array("transcripts/gene")
+    assert tpm.shape == (8, len(read_matrix(base.results / "tables/transcript_tpm.tsv.gz").rows))
+    total = np.array([np.bincount(gene, row, 40) for row in tpm])
+    np.testing.assert_allclose(total, dataset.array("expression/gene"), rtol=1e-4, atol=1e-3)
+    listed = {row["gene_id"] for row in rows_of(cohort / "factors.tsv", "gene_id", "symbol")}
+    assert {dataset.genes[i] for i in np.flatnonzero(dataset.array("lists/splicing_factor"))} == listed
+    spliced = {row["transcript"] for row in rows_of(cohort / "splicing.tsv", "factor", "transcript", "effect")}
+    isoforms = np.array(dataset.text("transcripts/id"))[dataset.array("lists/isoform") == 1]
+    assert spliced <= {name.split(".")[0] for name in isoforms} and len(isoforms) < tpm.shape[1]
+
+
 def test_predictions_cover_every_sample_and_gene(base):
     with h5py.File(base.results / f"predictions/{FAMILY}.h5") as file:
         tested = file["role"][:] == TEST
@@ -147,9 +160,10 @@ def test_simulation_from_scratch_elsewhere_gives_the_same_bytes(base, pipeline, 
     assert again.status == 0, again.text
     for name in SAME_BYTES:
         assert (again.results / name).read_bytes() == (base.results / name).read_bytes(), name
-    assert {"truth.tsv", "promoters.tsv", "oracle.tsv.gz", "expression.tsv.gz", "true_transcripts.tsv.gz"} == {
+    assert {"truth.tsv", "promoters.tsv", "splicing.tsv", "oracle.tsv.gz", "expression.tsv.gz", "true_transcripts.tsv.gz"} == {
         path.name for path in (again.results / "truth").iterdir()
     }
+    assert (again.results / "inputs/factors.tsv").read_bytes() == (cohort / "factors.tsv").read_bytes()
 
 
 def test_a_dataset_starts_at_the_models(base, pipeline, tmp_path):
