@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 
 from exprcast.cli import InputError, log, run, write_task
-from exprcast.dataset import TEST, Dataset
+from exprcast.dataset import Dataset
 from exprcast.estimates import (
     GENES,
     PerSample,
@@ -23,6 +23,7 @@ from exprcast.estimates import (
     mse,
     per_sample,
     q_values,
+    sets_of,
     summarise,
     within_class,
 )
@@ -104,16 +105,6 @@ def evaluate(options: argparse.Namespace) -> None:
     write_table(options.samples_out, SAMPLE_COLUMNS, samples)
     write_genes(options.genes_out, families, dataset)
     write_table(options.out, SCORE_COLUMNS, scores)
-
-
-def sets_of(rows: list[str], dataset: Dataset) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Return (rows,) flags of what belongs to no external set, and {set: flags} of those that some fold tests."""
-    if not dataset.has("samples/set"):
-        return np.ones(len(rows), dtype=bool), {}
-    set_of = dict(zip(dataset.samples, dataset.text("samples/set"), strict=True))
-    names, tested = np.array([set_of.get(row, "") for row in rows]), (dataset.sample_role == TEST).any(axis=0)
-    scored = sorted({set_of[dataset.samples[i]] for i in np.flatnonzero(tested)} - {""})
-    return names == "", {name: names == name for name in scored}
 
 
 def score_family(file: h5py.File, dataset: Dataset, nearest: Nearest, seed: int, chosen: np.ndarray) -> tuple[Family, Spread | None]:

@@ -131,12 +131,22 @@ def measure_fold(members: Sequence[Member], fold: int, group_of_row: np.ndarray)
         missing += np.isnan(error[:, known]).sum(axis=1)
         group = np.broadcast_to(group_of_row[rows, None], role.shape)[wanted]
         group = np.where(known & (role[wanted] == VALID), group, -1)
-        for number in np.unique(group[group >= 0]).tolist():
-            part = np.nan_to_num(error[:, group == number])
-            products[number] += part @ part.T
-            cells[number] += part.shape[1]
+        add_products(products, cells, error, group)
+    return mean_products(products, cells, n), missing
+
+
+def add_products(products: dict[int, np.ndarray], cells: Counter, error: np.ndarray, group: np.ndarray) -> None:
+    """Add errors (members, cells) to the products (members, members) and cells of each group; a group below 0 is none."""
+    for number in np.unique(group[group >= 0]).tolist():
+        part = np.nan_to_num(error[:, group == number])
+        products[number] += part @ part.T
+        cells[number] += part.shape[1]
+
+
+def mean_products(products: dict[int, np.ndarray], cells: Counter, n: int) -> np.ndarray:
+    """Return (members, members) mean products, groups counting alike; NaN without cells."""
     mean = sum((products[number] / count for number, count in cells.items()), np.zeros((n, n)))
-    return mean / len(cells) if cells else np.full((n, n), np.nan), missing
+    return mean / len(cells) if cells else np.full((n, n), np.nan)
 
 
 def learn_weights(products: np.ndarray, prior: np.ndarray | None = None) -> np.ndarray:

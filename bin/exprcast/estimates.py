@@ -88,6 +88,16 @@ def number_groups(dataset: Dataset, rows: list[str]) -> np.ndarray:
     return np.unique([group_of.get(row, f"row {row}") for row in rows], return_inverse=True)[1]
 
 
+def sets_of(rows: list[str], dataset: Dataset) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return (rows,) flags of what belongs to no external set, and {set: flags} of those that some fold tests."""
+    if not dataset.has("samples/set"):
+        return np.ones(len(rows), dtype=bool), {}
+    set_of = dict(zip(dataset.samples, dataset.text("samples/set"), strict=True))
+    names, tested = np.array([set_of.get(row, "") for row in rows]), (dataset.sample_role == TEST).any(axis=0)
+    scored = sorted({set_of[dataset.samples[i]] for i in np.flatnonzero(tested)} - {""})
+    return names == "", {name: names == name for name in scored}
+
+
 def per_sample(scores: Scores, unit: Unit) -> dict[str, PerSample]:
     """Return each metric of the samples; where genes are drawn, in all draws."""
     genes, blocks = int((scores.genes.n > 0).sum()), scores.block_n > 0
@@ -181,13 +191,12 @@ def across_samples(scores: Scores, unit: Unit) -> dict[str, Estimate]:
     q, whole, found = [benjamini_hochberg(one) for one in p], q_values(scores, unit), {}
     for metric, (statistic, most) in R_SAMPLE.items():
         left_out = np.array([statistic(*one) for one in zip(scores.left_out, q, strict=True)])
-        found[metric] = over_parts(statistic(scores.r_sample, whole), left_out, [scores], unit, most)
+        found[metric] = over_parts(statistic(scores.r_sample, whole), left_out, scores.n > 0, unit, most)
     return found
 
 
-def over_parts(value: float, left_out: np.ndarray, scores: list[Scores], unit: Unit, most: tuple[float, float]) -> Estimate:
-    """Return a statistic of r_sample with its interval over groups of samples; left_out (parts,), of which only those with cells count."""
-    tested = np.any([one.n > 0 for one in scores], axis=0)
+def over_parts(value: float, left_out: np.ndarray, tested: np.ndarray, unit: Unit, most: tuple[float, float]) -> Estimate:
+    """Return a statistic of r_sample with its interval over groups of the tested samples (rows,) flags; left_out (parts,) of all parts."""
     parts = np.unique(unit.parts[tested])
     groups = len(np.unique(unit.of_row[tested]))
     return jackknife(value, left_out[parts], groups, GROUPS if groups < tested.sum() else SAMPLES, most)
@@ -224,7 +233,7 @@ def gains(name: str, scores: dict[str, Scores], samples: dict[str, dict[str, Per
     )
     found = {
         "r_gene_dev": mean_over_samples(samples[model]["r_gene_dev"].gain(samples[name]["r_gene_dev"]), unit),
-        "r_sample": over_parts(r, np.array(left_out), [own, other], unit, (-2, 2)),
+        "r_sample": over_parts(r, np.array(left_out), (own.n > 0) | (other.n > 0), unit, (-2, 2)),
         "r_gene": mean_over_samples(samples[model]["r_gene"].gain(samples[name]["r_gene"]), unit),
         "mse": mse_saved(own, other, unit),
         "genes_better": genes_better(own, other, unit),
@@ -236,7 +245,7 @@ def genes_better(model: Scores, other: Scores, unit: Unit) -> Estimate:
     """Return the share of genes with a smaller mean absolute error, with its interval over groups of samples."""
     errors, others = gene_errors(model), gene_errors(other)
     whole, *left_out = (share(own < theirs - NO_GAIN, own - theirs) for own, theirs in zip(errors, others, strict=True))
-    return over_parts(whole, np.array(left_out), [model, other], unit, (0, 1))
+    return over_parts(whole, np.array(left_out), (model.n > 0) | (other.n > 0), unit, (0, 1))
 
 
 def gene_errors(scores: Scores) -> np.ndarray:
