@@ -7,6 +7,8 @@ A run without models gives a page of the cohort, its quality, methods and versio
 import argparse
 from pathlib import Path
 
+from exprcast.bake_off_section import bake_off_section
+from exprcast.bake_off_table import read_bake_off
 from exprcast.cli import InputError, log, run, whole_file
 from exprcast.cohort import cohort_of_dataset, cohort_of_table, cohort_section
 from exprcast.dataset import Dataset
@@ -113,6 +115,7 @@ def judge_models(
     several = [p for p in families if over_rows(p)]
     r_samples = {family: dict(zip(one.gene, one.r[MODEL].tolist(), strict=True)) for family, one in genes.items()}
     sections = [
+        *([bake_off_section(*read_bake_off(options.bake_off), families, leakage)] if options.bake_off else []),
         scores_section(families, scores, leakage),
         *(ensemble_section(p, scores, leakage) for p in families if p.weights),
         observed_section(families, scores, read_samples(options.samples), leakage),
@@ -152,6 +155,7 @@ def parse_args() -> argparse.ArgumentParser:
     parser.add_argument("--samples", type=Path, help="TSV, one row a sample and predictor, from evaluate.py")
     parser.add_argument("--genes", type=Path, help="TSV, one row a gene and family, from evaluate.py")
     parser.add_argument("--leakage", type=Path, help="TSV of what test and training parts share, from check_folds.py")
+    parser.add_argument("--bake-off", type=Path, help="TSV of all families on common cells, from bake_off.py")
     parser.add_argument("--predictions", type=Path, nargs="*", default=[], help="what combine.py wrote, one file a family")
     parser.add_argument(
         "--histories", type=Path, nargs="*", default=[], help="learning curves, <family>.fold<number>.seed<number>.history.tsv"

@@ -130,12 +130,44 @@ process EVALUATE {
     """
 }
 
+// Compare all families on the cells that they share.
+process BAKE_OFF {
+    label 'table'
+
+    input:
+    path(predictions, stageAs: 'predictions/*')
+    path dataset
+    val seed
+    val code
+
+    output:
+    path('bake_off.tsv', emit: table)
+    path('task.json', topic: tasks)
+
+    script:
+    """
+    bake_off.py \\
+        --predictions ${predictions} \\
+        --dataset ${dataset} \\
+        --seed ${seed} \\
+        --code ${code} \\
+        --task-out task.json \\
+        --out bake_off.tsv
+    """
+
+    stub:
+    """
+    touch bake_off.tsv task.json
+    """
+}
+
 // Draw everything on one page. No task.json of its own: it waits for everybody's.
 process REPORT {
     label 'table'
 
     input:
     path(results, arity: '0..4') // scores, of samples, of genes, leakage; nothing where no model was trained
+    path(bake_off, arity: '0..*') // nothing where there is one family
     path(predictions, stageAs: 'predictions/*')
     path(histories, stageAs: 'histories/*')
     path(peak_stats, stageAs: 'peaks/*')
@@ -154,7 +186,7 @@ process REPORT {
     script:
     """
     report.py \\
-        ${results ? "--scores ${results[0]} --samples ${results[1]} --genes ${results[2]} --leakage ${results[3]}" : ''} \\
+        ${results ? "--scores ${results[0]} --samples ${results[1]} --genes ${results[2]} --leakage ${results[3]}" : ''} ${bake_off ? "--bake-off ${bake_off}" : ''} \\
         --predictions ${predictions} \\
         --histories ${histories} \\
         --peak-stats ${peak_stats} \\
@@ -219,8 +251,11 @@ workflow EVALUATION {
     predicted = combined.h5.mix(averaged.h5, levels.h5)
     families = sortedFiles(predicted)
     scored = EVALUATE(families.filter { files -> files }, dataset, nearest, seed, codeFingerprint(['evaluate.py']))
+    several = families.filter { files -> files.count { file -> file.name != 'ensemble.h5' } > 1 }
+    compared = BAKE_OFF(several, dataset, seed, codeFingerprint(['bake_off.py']))
     page = REPORT(
         scored.scores.combine(scored.samples).combine(scored.genes).combine(leakage).ifEmpty([]),
+        sortedFiles(compared.table),
         families,
         sortedFiles(shown.histories),
         sortedFiles(shown.peak_stats),
@@ -238,7 +273,7 @@ workflow EVALUATION {
     matrices = predicted
     cells = combined.table.mix(averaged.table)
     summary = scored.scores
-    scores = scored.scores.mix(scored.genes) // a queue, as its end without an item breaks publishing on 25.04
+    scores = scored.scores.mix(scored.genes, compared.table) // a queue, as its end without an item breaks publishing on 25.04
     tables = scored.samples.mix(leakage, nearest)
 
     emit:

@@ -7,13 +7,19 @@ import h5py
 import numpy as np
 import pytest
 
+import report
+from exprcast.bake_off_section import bake_off_section, called, ranked
 from exprcast.bake_off_table import COMMON, Compared, read_bake_off
 from exprcast.cli import InputError
 from exprcast.dataset import TEST, TRAIN, VALID, Dataset
 from exprcast.ensemble import learn_weights
-from exprcast.metrics import pearson
-from exprcast.score_tables import read_scores
-from test_ensemble import change, family_file, make, truth
+from exprcast.metrics import Estimate, pearson
+from exprcast.page import number
+from exprcast.results import read_predictions
+from exprcast.score_tables import Leak, read_scores
+from exprcast.tables import write_table
+from test_ensemble import LEAKAGE, change, family_file, make, truth
+from test_report import Reader
 from tiny import run_script as run
 from tiny import tiny_dataset
 
@@ -264,3 +270,68 @@ def test_a_table_that_lacks_its_counts_is_refused(dataset, tmp_path):
     table.write_text("".join(line for line in table.read_text().splitlines(keepends=True) if "\tfolds\t" not in line))
     with pytest.raises(InputError, match=rf"bake_off.tsv: no count of folds \({COMMON}\)"):
         read_bake_off(table)
+
+
+def make_report(folder: Path, dataset: Dataset, *paths: Path, hold_out: str = "samples") -> Reader:
+    """Score, compare and report these families; return the page."""
+    compare(folder, dataset, *paths)
+    tables = [word for kind in ("samples", "genes") for word in (f"--{kind}-out", folder / f"{kind}.tsv")]
+    run("evaluate.py", "--predictions", *paths, "--dataset", dataset.path, *tables, "--out", folder / "scores.tsv")
+    write_table(folder / "leakage.tsv", LEAKAGE, [(axis, "chrom", int(axis == hold_out), 1, 0, 0, 0, "") for axis in ("samples", "genes")])
+    (folder / "parameters.json").write_text("{}")
+    given = [word for name in ("scores", "samples", "genes", "leakage") for word in (f"--{name}", folder / f"{name}.tsv")]
+    options = [*given, "--bake-off", folder / "bake_off.tsv", "--predictions", *paths, "--dataset", dataset.path]
+    options += ["--parameters", folder / "parameters.json", "--out", folder / "report.html"]
+    parsed = report.parse_args().parse_args(list(map(str, options)))
+    parsed.code = ""
+    report.report(parsed)
+    return Reader((folder / "report.html").read_text())
+
+
+def test_the_report_says_who_wins_and_names_who_is_left_out(dataset, tmp_path):
+    paths = [family_file(tmp_path, dataset, name, {"model": noise, "rule": 1.0}) for name, noise in (("a", 0.3), ("b", 1.5))]
+    paths.append(copy_as(paths[0], "c", lambda file: file.attrs.__setitem__("unit", "fraction")))
+    page = make_report(tmp_path / "out", dataset, *paths)
+    common, left_out = read_bake_off(tmp_path / "out/bake_off.tsv")
+    order = ranked(common, "r_gene_dev")
+    gain = common.number(order[0], "r_gene_dev", order[1], "gain")
+    assert page.says("On the 24 samples × 30 genes in 12 folds (720 measured values) that a and b predict")
+    assert page.says(f"its gain over the next, {called(order[1])}, is {number(gain.value, 2)}, 95 % interval {number(gain.low, 2)} to")
+    assert page.says(f"over 12 groups of samples, which {'excludes 0' if gain.low > 0 else 'holds 0'}")
+    assert page.says("Of single networks a is best") and page.says("its gain over the best rule, ")
+    assert page.says("Not compared, because their values are others: c (another unit, fraction, than a).")
+    assert page.says("own, 720 values: another unit, fraction, than a")
+    assert sum("over each other" in alt for alt in page.alts) == 2 and any(
+        alt.startswith("r_gene_dev on common cells") for alt in page.alts
+    )
+    assert make_report(tmp_path / "out", dataset, *paths[::-1]).text == page.text
+
+
+def test_a_report_of_families_that_share_nothing_says_so(dataset, tmp_path):
+    paths = [family_file(tmp_path, dataset, name, {"model": 0.5}, unit=unit) for name, unit in (("a", "tpm"), ("b", "fraction"))]
+    page = make_report(tmp_path / "out", dataset, *paths)
+    assert page.says("No two families predict the same values, so none is compared with another")
+    assert page.says("own, 720 values: no other family tests the same values") and not page.says("is best")
+
+
+@pytest.mark.parametrize(
+    "gain, unit, said",
+    [
+        ((0.1, 0.05, 0.2), "groups", ", which excludes 0."),
+        ((0.1, -0.05, 0.2), "groups", ", which holds 0: who is best is undecided."),
+        ((0.1, np.nan, np.nan), "groups", "no interval, so that nothing is decided."),
+        ((0.1, 0.05, 0.2), "genes", "which tells of other genes, not of other samples: fewer than 6 groups of samples were held out."),
+    ],
+)
+def test_the_first_sentence_follows_the_interval(dataset, tmp_path, gain, unit, said):
+    paths = [family_file(tmp_path, dataset, name, {"model": 0.5}) for name in "ab"]
+    families = [read_predictions(path) for path in paths]
+    numbers = {(name, "", "score", "r_gene_dev"): Estimate(value, 0, 1, 8, unit) for name, value in (("a", 0.6), ("b", 0.7))}
+    numbers["b", "a", "gain", "r_gene_dev"] = Estimate(*gain, 8, unit)
+    common = Compared("", {"samples": 8, "genes": 5, "folds": 2, "values": 40}, ["a", "b"], numbers)
+    leakage = [Leak("samples", "donor", True, True, 0, 0, 0, [])]
+    sentence = bake_off_section(common, {}, families, leakage).blocks[0].text
+    assert sentence.startswith(
+        "On the 8 samples × 5 genes in 2 folds (40 measured values) that a and b predict, b is best (r_gene_dev 0.70)"
+    )
+    assert said in sentence, sentence

@@ -5,13 +5,15 @@ small images inside the SVG. The same values give the same bytes.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
+from types import MappingProxyType
 
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from exprcast.metrics import Estimate
@@ -44,6 +46,7 @@ STYLE = {
 }  # fmt: skip
 NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 MOST_BARS = 60
+MOST_SHADE, MOST_NARROW = 0.6, 6  # of a square, under its number; squares side by side in a picture of usual width
 SIZES = {"small": (260, 190), "normal": (360, 320), "wide": (720, 290)}  # points; the page scales them
 
 
@@ -78,11 +81,14 @@ def colour(predictor: str) -> str:
     return PREDICTORS.get(predictor, OTHER)
 
 
-def draw_intervals(name: str, estimates: dict[str, Estimate], label: str, alt: str, caption: str) -> Picture:
-    """One line a predictor: a dot and its interval; NA where there is none."""
+def draw_intervals(
+    name: str, estimates: dict[str, Estimate], label: str, alt: str, caption: str, kinds: Mapping[str, str] = MappingProxyType({})
+) -> Picture:
+    """One line a predictor: a dot and its interval; NA where there is none. `kinds` says whose colour a predictor takes instead of its own."""
 
     def paint(axes: Axes) -> None:
-        for y, (predictor, estimate) in enumerate(reversed(estimates.items())):
+        for y, (name, estimate) in enumerate(reversed(estimates.items())):
+            predictor = kinds.get(name, name)
             if np.isnan(estimate.value):
                 axes.annotate("NA", (0, y), xytext=(4, 0), textcoords="offset points", va="center")
                 continue
@@ -97,6 +103,26 @@ def draw_intervals(name: str, estimates: dict[str, Estimate], label: str, alt: s
         axes.set_xlabel(label)
 
     return picture(name, paint, alt, caption, height=60 + 34 * len(estimates))
+
+
+def draw_gains(name: str, names: Sequence[str], gains: np.ndarray, sure: np.ndarray, alt: str, caption: str) -> Picture:
+    """One square a pair: what the name of its row has more than that of its column, bold where `sure`; (names, names), NaN = no number."""
+    most = np.nanmax(np.abs(gains), initial=0, where=~np.isnan(gains)) or 1
+
+    def paint(axes: Axes) -> None:
+        for y, x in zip(*np.nonzero(~np.isnan(gains)), strict=True):
+            shade = colour(MODEL) if gains[y, x] > 0 else BAD
+            square = Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=shade, alpha=MOST_SHADE * abs(gains[y, x]) / most, linewidth=0)
+            axes.add_patch(square)
+            axes.text(x, y, number(gains[y, x], 2), ha="center", va="center", size=9, weight="bold" if sure[y, x] else "normal")
+        axes.set_xticks(range(len(names)), names, rotation=90)
+        axes.set_yticks(range(len(names)), names)
+        axes.set_xlim(-0.5, len(names) - 0.5)
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.grid(False)
+
+    size = "normal" if len(names) <= MOST_NARROW else "wide"
+    return picture(name, paint, alt, caption, size, height=110 + 26 * len(names))
 
 
 def draw_density(name: str, predicted: np.ndarray, observed: np.ndarray, labels: tuple[str, str], alt: str, caption: str) -> Picture:

@@ -6,6 +6,7 @@ python -m pytest tests/bench/bench_evaluation.py -s
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
 
@@ -53,16 +54,19 @@ def write_dataset(path: Path, hold_out: str) -> Path:
     return path
 
 
-def write_predictions(path: Path, dataset: Path, hold_out: str) -> Path:
-    """Write predictions as combine.py does: what is true plus noise where a fold does not train, NaN elsewhere; a tenth of all values is 0."""
-    rng = np.random.default_rng(1)
+def write_predictions(path: Path, dataset: Path, hold_out: str, baselines: Sequence[str] = BASELINES, seed: int = 2) -> Path:
+    """Write predictions as combine.py does: what is true plus noise where a fold does not train, NaN elsewhere; a tenth of all values is 0.
+
+    `seed` is of the noise; the family is named like the file.
+    """
+    rng, own = np.random.default_rng(1), np.random.default_rng(seed)
     with h5py.File(dataset) as data, h5py.File(path, "w") as file:
         roles = data["folds/sample_role"][:], data["folds/gene_role"][:]
         file.attrs.update(
             {
                 "format": combine.FORMAT,
                 "format-version": 1,
-                "family": "bench",
+                "family": path.stem,
                 "preset": "default",
                 "axes": "samples×genes",
                 "unit": "log2(tpm + 1)",
@@ -77,18 +81,18 @@ def write_predictions(path: Path, dataset: Path, hold_out: str) -> Path:
         observed = combine.create_matrices(file, "observed", shape[1:], "f4")
         role = combine.create_matrices(file, "role", shape, "u1")
         predicted = combine.create_matrices(file, "predicted", (FOLDS, 1, *shape[1:]), "f4")
-        arrays = [combine.create_matrices(file, f"baselines/{name}", shape, "f4") for name in BASELINES]
+        arrays = [combine.create_matrices(file, f"baselines/{name}", shape, "f4") for name in baselines]
         pool = rng.normal(size=4 * GENES).astype(np.float32)
         for rows in row_blocks(file):
-            noise = lambda count=rows.stop - rows.start: np.stack([pool[k : k + GENES] for k in rng.integers(0, 3 * GENES, count)])  # noqa: E731
-            truth = np.maximum(level + noise(), 0)
+            noise = lambda rng, count=rows.stop - rows.start: np.stack([pool[k : k + GENES] for k in rng.integers(0, 3 * GENES, count)])  # noqa: E731
+            truth = np.maximum(level + noise(rng), 0)
             observed[rows] = truth
             for fold in range(FOLDS):
-                own = np.broadcast_to(roles[0][fold, rows, None] if hold_out == "samples" else roles[1][fold], truth.shape)
-                role[fold, rows] = own
-                predicted[fold, 0, rows] = np.where(own == TRAIN, np.nan, truth + noise())
-                for name, array in zip(BASELINES, arrays, strict=True):
-                    array[fold, rows] = np.where(own == TRAIN, np.nan, level if name == "mean" else truth + 2 * noise())
+                part = np.broadcast_to(roles[0][fold, rows, None] if hold_out == "samples" else roles[1][fold], truth.shape)
+                role[fold, rows] = part
+                predicted[fold, 0, rows] = np.where(part == TRAIN, np.nan, truth + noise(own))
+                for name, array in zip(baselines, arrays, strict=True):
+                    array[fold, rows] = np.where(part == TRAIN, np.nan, level if name == "mean" else truth + 2 * noise(own))
     return path
 
 

@@ -166,8 +166,9 @@ def test_simulation_from_scratch_elsewhere_gives_the_same_bytes(base, pipeline, 
     assert (again.results / "inputs/factors.tsv").read_bytes() == (cohort / "factors.tsv").read_bytes()
 
 
-def test_a_dataset_starts_at_the_models(base, pipeline, tmp_path):
-    run = pipeline(tmp_path, "-profile", "test", "--simulate", "false", "--dataset", base.results / "dataset.h5", "--attribution_genes", 0)
+def test_a_dataset_starts_at_the_models_and_two_families_end_in_a_bake_off(base, pipeline, tmp_path):
+    words = ["--dataset", base.results / "dataset.h5", "--attribution_genes", 0, "--families", f"{FAMILY}:quick,atac_bins:quick"]
+    run = pipeline(tmp_path, "-profile", "test", "--simulate", "false", *words)
     assert run.status == 0, run.text
     assert run.processes("COMPLETED") == {
         "CHECK_FOLDS",
@@ -178,12 +179,27 @@ def test_a_dataset_starts_at_the_models(base, pipeline, tmp_path):
         "PREDICT",
         "COMBINE",
         "EVALUATE",
+        "BAKE_OFF",
         "REPORT",
         "CHECK_TRAINED",
         "WRITE_PARAMETERS",
     }
-    assert (run.results / "scores.tsv").read_bytes() == (base.results / "scores.tsv").read_bytes()
+    scores, alone = ((results / "scores.tsv").read_text().splitlines() for results in (run.results, base.results))
+    assert [row for row in scores if not row.startswith("atac_bins\t")] == alone, "what stands beside it changes no score"
     assert not (run.results / "dataset.h5").exists()  # it has not been made here
+    found = rows_of(run.results / "bake_off.tsv", "predictor", "kind", "metric", "cells", "value")
+    assert {row["cells"] for row in found} == {"common"}
+    assert {row["metric"]: row["value"] for row in found if row["kind"] == "count"} == {
+        "samples": "8",
+        "genes": "40",
+        "folds": "2",
+        "values": "320",
+    }
+    assert {row["predictor"] for row in found if row["kind"] == "score"} >= {FAMILY, "atac_bins", "mean", "all"}
+    assert "All families side by side" in (run.results / "report.html").read_text()
+    assert "BAKE_OFF" not in base.processes("COMPLETED") and not (base.results / "bake_off.tsv").exists(), (
+        "one family has nobody to compare with"
+    )
 
 
 def test_seeds_and_a_control_with_shuffled_labels(base, pipeline, tmp_path):
