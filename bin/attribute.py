@@ -56,6 +56,9 @@ def attribute(options: argparse.Namespace) -> None:
         if hasattr(examples, "without_bins"):
             lost = knock_out(model, examples, index, fabric)
             file.create_dataset("knocked_out/window", data=lost, chunks=(1, lost.shape[1]), compression="gzip")
+        if hasattr(examples, "knocked_down"):
+            lost = knock_down(model, examples, index, outputs, fabric)
+            file.create_dataset(f"knocked_down/{examples.explained[0]}", data=lost, chunks=(1, lost.shape[1]), compression="gzip")
         for name in ("predicted", "reference", "completeness_error"):
             file.create_dataset(name, data=getattr(result, name).astype(np.float32))
 
@@ -98,6 +101,18 @@ def knock_out(model: nn.Module, examples: Examples, index: np.ndarray, fabric: F
             lost[row, opened] = predicted[0] - predicted[1:]
             done += 1
             progress.step(done)
+    return lost
+
+
+def knock_down(model: nn.Module, examples: Examples, index: np.ndarray, outputs: np.ndarray, fabric: Fabric) -> np.ndarray:
+    """Return (index, inputs) what each number of the explained input adds to the prediction: how much is lost when it is halved."""
+    lost = np.zeros((len(index), len(examples.names[examples.explained[0]])), dtype=np.float32)
+    model.eval()
+    for sample in np.unique(index):
+        rows = np.flatnonzero(index == sample)
+        with torch.no_grad():
+            predicted = model(*fabric.to_device(examples.knocked_down(int(sample))))[:, outputs[rows]].cpu().numpy()
+        lost[rows] = (predicted[0] - predicted[1:]).T
     return lost
 
 

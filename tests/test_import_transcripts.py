@@ -128,7 +128,10 @@ def test_a_table_beside_says_the_genes(tmp_path, text, symbols, caplog):
     (tmp_path / "genes").write_text(text)
     found, out = imported(tmp_path, *write(tmp_path, rows, facts=()), "--transcript-genes", tmp_path / "genes")
     assert found["genes"][1] == [FACTS[0]] and found["genes"][2].tolist() == [[2], [11], [5]]
-    assert rows_of(out / "transcripts_without_gene.tsv") == [("spike",)] and "1 of 3 transcripts have no gene in genes; left out: spike" in caplog.text
+    assert (
+        rows_of(out / "transcripts_without_gene.tsv") == [("spike",)]
+        and "1 of 3 transcripts have no gene in genes; left out: spike" in caplog.text
+    )
     assert {row[1] for row in rows_of(out / "genes.tsv")} == (symbols or {FACTS[0]})
 
 

@@ -17,6 +17,7 @@ Model(config, sizes)
                    a torch module: called with the inputs of a batch it returns (batch, outputs) in the targets' space
 fit_rule(examples, train) → {name: array};  rule(examples, fitted, index) → (index, outputs)
                    the family's own strong simple predictor, printed with the baselines
+CONTROLS           names of other inputs that networks of the same kind are trained on and predict from, to be held against (default none)
 REFERENCES         True where prediction needs the training samples (default False)
 initialise(model, examples, train)
                    sets what is learned without gradients (scales and offsets as buffers, a linear start), once before training; it
@@ -94,6 +95,13 @@ class Examples(Protocol):
     def without_bins(self, sample: int, genes: np.ndarray) -> Iterator[tuple[np.ndarray, tuple[torch.Tensor, ...]]]:
         """Yield for each gene its window's open bins, and the inputs as they are (first) and with each bin closed; a family that reads bins
         by way of features has it."""
+
+    def knocked_down(self, sample: int) -> tuple[torch.Tensor, ...]:
+        """Return a sample's inputs as they are (first), and with what each number of the explained input stands for halved; only of families
+        on samples."""
+
+    def under(self, control: str, seed: int) -> "Examples":
+        """Return the same examples as one of the family's own controls (`CONTROLS`) reads them."""
 
     def reference(self, index: np.ndarray) -> tuple[torch.Tensor, ...]:
         """Return inputs with the explained ones replaced by their reference, the others as they are."""

@@ -114,6 +114,7 @@ class IsoformExamples:
         self.rows, self.columns = dataset.samples, self.isoforms.ids
         self.names = {"factors": [dataset.genes[gene] for gene in state["factor_genes"]]}
         self.factors, self.matched, self.state, self.values = (extracted[name] for name in ("factors", "matched", "state", "shares"))
+        self.factor_mean, self.factor_sd = (state[f"factor_{name}"].numpy() for name in ("mean", "sd"))
         self.sizes = {
             "landmarks": self.factors.shape[1] + self.state.shape[1],
             "targets": len(self.columns),
@@ -151,6 +152,14 @@ class IsoformExamples:
     def reference(self, index: np.ndarray) -> tuple[torch.Tensor, ...]:
         """Return the factors of the mean training sample, the state as it is."""
         return torch.zeros(len(index), self.factors.shape[1]), torch.from_numpy(self.state[index])
+
+    def knocked_down(self, sample: int) -> tuple[torch.Tensor, ...]:
+        """Return a sample's inputs as they are (first), and with the level of each factor halved."""
+        level = np.exp2(self.factors[sample] * self.factor_sd + self.factor_mean) - 1
+        halved = (np.log2(np.maximum(level, 0) / 2 + 1) - self.factor_mean) / self.factor_sd
+        factors = np.tile(self.factors[sample], (1 + len(halved), 1))
+        factors[np.arange(1, len(factors)), np.arange(len(halved))] = halved
+        return torch.from_numpy(factors), torch.from_numpy(self.state[[sample] * len(factors)])
 
     def targets(self, index: np.ndarray) -> torch.Tensor:
         """Return (index, isoforms) shares; NaN where the gene is not expressed."""
