@@ -56,6 +56,8 @@ def open_transcripts(paths: list[Path], names: list[str], unit: str, table: Path
 
 def with_transcript_ids(matrix: SampleMatrix, ids: list[str]) -> SampleMatrix:
     """Return a matrix with ids without version; two versions of one transcript are refused."""
+    if "" in ids:
+        raise InputError(f"{matrix.name}: '{matrix.features[ids.index('')][:40]}' is no id of a transcript")
     refuse_duplicates(ids, f"{matrix.name}: transcript (without its version)")
     return matrix._replace(features=ids)
 
@@ -115,6 +117,8 @@ def read_transcript_genes(path: Path) -> TranscriptGenes:
     header = split_line(first, delimiter)
     places, headed = columns_of(header, path)
     for number, line in lines[headed:]:
+        if not line.replace("\t", " ").isprintable():
+            raise InputError(f"{path.name} line {number}: there are control characters in it; is this the right file?")
         cells = split_line(line, delimiter)
         if len(cells) != len(header):
             raise InputError(
