@@ -141,11 +141,11 @@ def wrongSources(values, sheet, external) {
 def wrongReading(values, way) {
     def known = knownFamilies().keySet()
     def chosen = splitFamilies(values.families ?: '').collect { family, _preset -> family }.findAll { family -> family in known }
-    def readers = [matrix: ['landmark genes', '(?m)^from exprcast\\.landmarks import|"lists/landmark"'], transcripts: ['splicing factors', '"lists/splicing_factor"']]
+    def readers = [matrix: ['landmark genes', '(?m)^from exprcast\\.landmarks import INPUTS|"lists/landmark"'], transcripts: ['splicing factors', '"lists/splicing_factor"']]
         .collectEntries { name, words -> [name, [what: words[0], families: familiesWith(known.join(','), words[1])]] }
     def blind = readers[way] ? chosen - readers[way].families : []
     def lost = readers.collectEntries { name, reader -> [name, chosen.findAll { family -> family in reader.families }] }
-    def factors = way == 'promoters' || (way == 'files' && !values.factors)
+    def factors = way == 'promoters' || (way == 'files' && !values.factors) || (way == 'simulate' && !values.simulate_reads)
     [
         blind ? "--families ${blind.join(',')}: reads no ${readers[way].what}, and ${way == 'matrix' ? 'a matrix has' : 'transcripts have'} nothing else; choose from ${(readers[way].families + ['none']).join(', ')}" : null,
         way in ['files', 'promoters', 'simulate'] && lost.matrix ? "--families ${lost.matrix.join(',')}: reads landmark genes; give --matrix with --landmarks and --targets" : null,
