@@ -138,7 +138,7 @@ def parse_args() -> argparse.ArgumentParser:
         type=Path,
         nargs="+",
         required=True,
-        help="TSV, CSV, GCT or Parquet of transcripts × samples; or one abundance.tsv or quant.sf a sample",
+        help="TSV, CSV, GCT, Parquet or h5ad of transcripts × samples; or one abundance.tsv or quant.sf a sample",
     )
     parser.add_argument("--names", nargs="*", default=[], help="the samples' names, where there is one file a sample")
     parser.add_argument(

@@ -5,7 +5,13 @@ import json
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-KINDS = {"file-path": "a file", "file-path-list": "files", "directory-path": "a folder", "path": "a file or a folder", "path-of-samples": "a file or a folder"}
+KINDS = {
+    "file-path": "a file",
+    "file-path-list": "files",
+    "directory-path": "a folder",
+    "path": "a file or a folder",
+    "path-of-samples": "a file or a folder",
+}
 HEAD = """# Parameters
 
 What `--help` prints, as a page. `make docs` writes it from `nextflow_schema.json`; defaults stand in `nextflow.config`, too.

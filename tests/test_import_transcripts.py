@@ -4,8 +4,10 @@ import gzip
 import random
 from pathlib import Path
 
+import anndata as ad
 import h5py
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -96,14 +98,17 @@ def test_counts_need_not_be_whole_and_become_cpm_of_all_transcripts(tmp_path):
     np.testing.assert_allclose(found["genes"][2][1], np.array([11, 64, 0]) * 1e4)
 
 
-def test_csv_gzip_and_parquet_hold_the_same(tmp_path):
+def test_csv_gzip_parquet_and_h5ad_hold_the_same(tmp_path):
     expected, _ = imported(tmp_path, *write(tmp_path))
     options = write(tmp_path, delimiter=",")
     (tmp_path / "table.tsv").write_bytes(gzip.compress((tmp_path / "table.tsv").read_bytes()))
     columns = {"tx": list(ROWS), "gene_id": [row[0] for row in ROWS.values()], "length": [row[1] for row in ROWS.values()]}
     columns |= {sample: [float(row[2 + i]) for row in ROWS.values()] for i, sample in enumerate(("S3", "S1", "S2"))}
     pq.write_table(pa.table(columns), tmp_path / "table.parquet")
-    for number, path in enumerate((tmp_path / "table.tsv", tmp_path / "table.parquet")):
+    var = pd.DataFrame({"gene_id": columns["gene_id"]}, index=list(ROWS))
+    values = np.array([columns[sample] for sample in ("S3", "S1", "S2")], np.float32)
+    ad.AnnData(values, pd.DataFrame(index=["S3", "S1", "S2"]), var).write_h5ad(tmp_path / "table.h5ad")
+    for number, path in enumerate(tmp_path / f"table.{form}" for form in ("tsv", "parquet", "h5ad")):
         found, _ = imported(tmp_path, "--transcripts", path, *options[2:], out=f"again{number}")
         for axis, (samples, ids, values) in expected.items():
             assert found[axis][:2] == (samples, ids), path.name

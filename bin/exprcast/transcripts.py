@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import h5py
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pc
@@ -43,7 +44,7 @@ class TranscriptGenes(NamedTuple):
 
 def open_transcripts(paths: list[Path], names: list[str], unit: str, table: Path | None, scratch: Path) -> Annotated:
     """Open a table, or, where samples are named, one file of kallisto or salmon each; genes come from the table of genes, else from the file."""
-    matrix = open_quantified(paths, names, unit) if names else open_matrix(paths[0], scratch, features="rows")
+    matrix = open_quantified(paths, names, unit) if names else open_table(paths[0], scratch)
     for sample in matrix.samples:
         check_file_id(sample, f"{matrix.name}: sample")
     parts = [feature.split(GENCODE) for feature in matrix.features]
@@ -52,6 +53,11 @@ def open_transcripts(paths: list[Path], names: list[str], unit: str, table: Path
     genes = [known.genes.get(transcript, "") for transcript in matrix.features]
     refuse_without_genes(matrix, genes, table)
     return Annotated(matrix, genes, known.symbols)
+
+
+def open_table(path: Path, scratch: Path) -> SampleMatrix:
+    """Open a table, whose rows are transcripts; in HDF5 (h5ad, GCTX) the format, or the ids, say which axis they are."""
+    return open_matrix(path, scratch, features="auto" if path.is_file() and h5py.is_hdf5(path) else "rows")
 
 
 def with_transcript_ids(matrix: SampleMatrix, ids: list[str]) -> SampleMatrix:

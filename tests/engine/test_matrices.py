@@ -96,7 +96,7 @@ def test_what_is_wrong_beside_a_matrix_is_said_before_any_task(pipeline, folder,
         "--matrix_groups series: not possible; .* batch=series,donor=person",
     )
     run = pipeline(tmp_path, *words(folder, simulate="true"))
-    expect_refused(run, "--matrix, --simulate: give only one of files, --promoters, --matrix, --dataset and --simulate")
+    expect_refused(run, "--matrix, --simulate: give only one of files, --promoters, --matrix, --transcripts, --dataset and --simulate")
     expect_refused(pipeline(tmp_path, "--simulate", "--landmarks", folder / "landmarks.tsv"), "--landmarks: has no effect without --matrix")
 
 
