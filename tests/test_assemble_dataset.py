@@ -369,6 +369,9 @@ def test_factors_that_are_no_genes_are_refused(tmp_path):
         InputError, match=r"none of 1 splicing factors is a gene of the dataset: the list has QKI, the dataset ENSG00000000001 \(g0\)"
     ):
         assemble(tmp_path, *options)
+    (tmp_path / "genes.tsv").write_text((tmp_path / "genes.tsv").read_text().replace("\tg0\t", f"\t{GENES[0]}\t"))
+    with pytest.raises(InputError, match="no symbols are known there; give a list with the column gene_id"):
+        assemble(tmp_path, *options)
 
 
 def test_levels_of_genes_may_come_from_an_imported_file(tmp_path):

@@ -114,7 +114,8 @@ def write_transcripts(file: h5py.File, path: Path, samples: list[str]) -> None:
                 f"transcripts: none of {len(ids):,} is of a gene of the dataset: theirs are {few(owners)}, the dataset's {few(index)}; are these the same kind of id?"
             )
         gene, names, places = (np.array(column) for column in zip(*kept, strict=True))
-        log.info(f"kept {len(kept):,} of {len(ids):,} transcripts; the others are of genes that the dataset lacks")
+        others = "; the others are of genes that the dataset lacks" if len(kept) < len(ids) else ""
+        log.info(f"kept {len(kept):,} of {len(ids):,} transcripts{others}")
         write_array(file, "transcripts/id", names.tolist())
         write_array(file, "transcripts/gene", gene)
         copy_samples(file, source["value"], rows, places)
@@ -214,9 +215,14 @@ def write_list(file: h5py.File, key: str, path: Path) -> None:
     unknown = [row["symbol"] for row, here in zip(rows, found, strict=True) if not here]
     what = f"{key.partition('/')[2].replace('_', ' ')}s"
     if len(unknown) == len(rows):
-        example = f"{ids[0]} ({symbols[0]})" if symbols[0] not in ("", ids[0]) else ids[0]
+        named = symbols[0] not in ("", ids[0])
+        advice = (
+            "are these the same kind of id?"
+            if named
+            else "no symbols are known there; give a list with the column gene_id, or a column of symbols beside the genes"
+        )
         raise InputError(
-            f"none of {len(rows):,} {what} is a gene of the dataset: the list has {few(unknown)}, the dataset {example} …; are these the same kind of id?"
+            f"none of {len(rows):,} {what} is a gene of the dataset: the list has {few(unknown)}, the dataset {ids[0]}{f' ({symbols[0]})' * named} …; {advice}"
         )
     log.info(f"kept {len(rows) - len(unknown):,} of {len(rows):,} {what}")
     if unknown:
