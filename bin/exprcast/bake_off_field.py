@@ -62,20 +62,20 @@ def multiply_errors(shared: Shared, members: Sequence[Member], needed: int, grou
 
     Groups of samples count alike; NaN for a fold without such cells.
     """
-    n, found, missing = len(members), [], np.zeros(len(members), dtype=int)
-    for fold in range(len(shared.folds)):
-        products, cells = defaultdict(partial(np.zeros, (n, n))), Counter()
-        for rows in shared.blocks():
+    n, missing = len(members), np.zeros(len(members), dtype=int)
+    found = [(defaultdict(partial(np.zeros, (n, n))), Counter()) for _ in shared.folds]
+    for rows in shared.blocks():
+        for fold, (products, cells) in enumerate(found):
             observed = shared.observed(fold, rows, VALID)
-            wanted = ~np.isnan(observed)
-            if wanted.any():
-                error = shared.predictions(members, fold, rows)[:, wanted] - observed[wanted]  # (members, cells)
-                error = error[:, ~np.isnan(error[:needed]).any(axis=0)]
-                group = np.broadcast_to(group_of_row[rows, None], wanted.shape)[wanted]
+            valid = np.flatnonzero(~np.isnan(observed).all(axis=1))
+            if len(valid):
+                error = shared.predictions(members, fold, rows.start + valid) - observed[valid]  # (members, rows, columns)
+                wanted = ~np.isnan(error[:needed]).any(axis=0)
+                group = np.broadcast_to(group_of_row[rows.start + valid, None], wanted.shape)[wanted]
+                error = error[:, wanted]  # (members, cells)
                 missing += np.isnan(error).sum(axis=1)
                 add_products(products, cells, error, group)
-        found.append(mean_products(products, cells, n))
-    return np.stack(found), missing
+    return np.stack([mean_products(products, cells, n) for products, cells in found]), missing
 
 
 def drop_same(chosen: Sequence[int], rules: Sequence[Member], mean: np.ndarray, first: int) -> dict[int, str]:

@@ -94,8 +94,8 @@ def read_deviations(shared: Shared, members: Sequence[Member], fold: int, rows: 
     tested = np.flatnonzero(~np.isnan(observed).all(axis=1))
     if not len(tested):
         return tested, np.empty(0)
-    observed, mean = observed[tested], shared.training_mean(fold, rows)[tested].astype(np.float64)
-    predicted = deviation(shared.predictions(members, fold, rows)[:, tested], mean)
+    observed, mean = observed[tested], shared.training_mean(fold, rows.start + tested)
+    predicted = deviation(shared.predictions(members, fold, rows.start + tested), mean)
     counts = ~(np.isnan(observed) | np.isnan(mean) | np.isnan(predicted).any(axis=0))
     values = np.concatenate([[np.ones(mean.shape), observed - mean, mean], predicted])
     values[:, ~counts] = 0

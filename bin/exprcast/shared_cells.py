@@ -61,25 +61,29 @@ class Shared(NamedTuple):
         step = min(rows.stop - rows.start for file in self.files for rows in row_blocks(file)[:1])
         return [slice(start, min(start + step, len(self.rows))) for start in range(0, len(self.rows), step)]
 
-    def take(self, file: h5py.File, read: Callable[[int, slice], np.ndarray], fold: int, rows: slice) -> np.ndarray:
+    def take(self, file: h5py.File, read: Callable[[int, slice], np.ndarray], fold: int, rows: slice | np.ndarray) -> np.ndarray:
         """Return (rows, columns) of what read(fold, rows) returns of one file by its own numbers."""
         own_rows, own_columns, own_folds = self.places[self.files.index(file)]
         index = own_rows[rows]
-        first = int(index.min())
-        values = read(own_folds[fold], slice(first, int(index.max()) + 1))
-        values = values if values.shape[0] == 1 else values[index - first]
+        first, last = int(index.min()), int(index.max())
+        values = read(own_folds[fold], slice(first, last + 1))
+        if len(values) > 1 and not np.array_equal(index, np.arange(first, last + 1)):
+            values = values[index - first]
         whole = np.array_equal(own_columns, np.arange(values.shape[1]))
         return values if whole or values.shape[1] == 1 else values[:, own_columns]
 
-    def predictions(self, members: Sequence[Member], fold: int, rows: slice) -> np.ndarray:
+    def predictions(self, members: Sequence[Member], fold: int, rows: np.ndarray) -> np.ndarray:
         """Return (members, rows, columns) float64."""
-        return np.stack([self.take(one.file, one.read, fold, rows) for one in members]).astype(np.float64)
+        found = np.empty((len(members), len(rows), len(self.columns)))
+        for k, one in enumerate(members):
+            found[k] = self.take(one.file, one.read, fold, rows)
+        return found
 
-    def training_mean(self, fold: int, rows: slice) -> np.ndarray:
-        """Return (rows, columns) the mean that deviations are from."""
+    def training_mean(self, fold: int, rows: np.ndarray) -> np.ndarray:
+        """Return (rows, columns) float64, the mean that deviations are from."""
         file = self.files[0]
         mean = self.take(file, partial(read_mean, file), fold, rows)
-        return np.broadcast_to(mean, (rows.stop - rows.start, len(self.columns)))
+        return np.broadcast_to(mean, (len(rows), len(self.columns))).astype(np.float64)
 
     def observed(self, fold: int, rows: slice, role: int) -> np.ndarray:
         """Return (rows, columns) float64; NaN where a file has another role, or no value."""
