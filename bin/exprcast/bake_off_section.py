@@ -126,17 +126,17 @@ def kind_of(name: str, known: Mapping[str, Predictions]) -> str:
 
 def named_left_out(left_out: Mapping[str, Compared]) -> str:
     """Name the families that are not compared, and say why."""
-    return f"Not compared, because their values are others: {'; '.join(f'{name} ({one.why})' for name, one in left_out.items())}."
+    return f"Not compared: {'; '.join(f'{name} ({one.why})' for name, one in left_out.items())}."
 
 
 def forest(common: Compared, metric: str, known: Mapping[str, Predictions]) -> Picture:
     """Draw every predictor's score with its interval, the best first."""
     order = ranked(common, metric)
-    estimates = {shorten(name): common.number(name, metric) for name in order}
+    estimates = {name: common.number(name, metric) for name in order}
     first = next(iter(estimates.values()), Estimate(np.nan))
     caption = f"{metric} on common cells; 95 % interval{over(first)}. The intervals of gains, paired, are in the table below: two may differ though their intervals overlap."
     alt = f"{metric} on common cells: " + ", ".join(f"{name} {number(one.value, 2)}" for name, one in estimates.items())
-    return draw_intervals("bake-off", estimates, metric, alt, caption, {shorten(name): kind_of(name, known) for name in order})
+    return draw_intervals("bake-off", estimates, metric, alt, caption, {name: kind_of(name, known) for name in order})
 
 
 def score_table(common: Compared, left_out: Mapping[str, Compared], known: Mapping[str, Predictions], first: Predictions) -> Table:

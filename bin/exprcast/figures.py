@@ -96,7 +96,7 @@ def draw_intervals(
             axes.plot(estimate.value, y, "o", color=colour(predictor), markersize=8 if predictor == MODEL else 6)
             axes.annotate(number(estimate.value, 2), (estimate.value, y), xytext=(0, 7), textcoords="offset points", ha="center")
         axes.axvline(0, color=TEXT, linewidth=0.8)
-        axes.set_yticks(range(len(estimates)), list(reversed(estimates)))
+        axes.set_yticks(range(len(estimates)), [shorten(name) for name in reversed(estimates)])
         axes.set_ylim(-0.5, len(estimates) - 0.3)
         axes.margins(x=0.12)
         axes.grid(False, axis="y")
