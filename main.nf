@@ -35,7 +35,8 @@ workflow {
     shown = [histories: models.histories, attributions: models.attributions, peak_stats: accessibility.stats, read_stats: expression.read_stats, expression_stats: expression.stats, cohort: sample_table]
     parameters = WRITE_PARAMETERS(channel.of(options.shown + [pipeline: [exprcast: workflow.manifest.version, nextflow: workflow.nextflow.version.toString()]]))
     evaluation = EVALUATION(models.predictions, dataset.h5, dataset.leakage, dataset.nearest, shown, parameters.filter { !options.bundles && !options.networks && !options.completed }, options.models.subMap(['ensemble']) + [of_isoforms: options.computed.of_isoforms], seed)
-    bundles = BUNDLES(evaluation.matrices, models.trained_files, models.baselines, models.costs, dataset.h5, evaluation.summary)
+    bundled = evaluation.matrices.filter { path -> !(path.baseName in options.computed.of_isoforms) } // nothing reads transcripts of new samples
+    bundles = BUNDLES(bundled, models.trained_files, models.baselines, models.costs, dataset.h5, evaluation.summary)
     application = APPLICATION(options.bundles, checked.chrom_sizes, options.inputs.dataset, samples.table, accessibility.bins, expression.matrices, accessibility.stats, options.models, parameters.filter { options.bundles }, seed)
 
     completion = COMPLETION(options.completed, options.matrices, options.models)
