@@ -159,7 +159,7 @@ def changed() -> Callable[..., AbstractContextManager[None]]:
 @pytest.fixture(scope="session")
 def readme(project):
     """Return a function that runs the README's one command that holds some words, with more behind it and some words changed."""
-    for name in ("tests/chr19", "tests/blood", "tests/panel"):
+    for name in ("tests/chr19", "tests/blood", "tests/panel", "tests/isoform"):
         shutil.copytree(ROOT / name, project / name, dirs_exist_ok=True)
     shared = project.parent / "shared"
     if not shared.exists():

@@ -5,16 +5,21 @@ import re
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from test_bad_input import expect_refused
 
 from exprcast.dataset import TEST, Dataset
+from exprcast.folds import make_folds
+from exprcast.score_tables import POOLED
 from exprcast.tables import read_table
 
 ROOT = Path(__file__).parents[2]
 ISOFORM = ROOT.parent / "shared/data/isoform"
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests/bench"))
+from recorded import read_recorded, warn_of_older  # noqa: E402
+
 GENES = [f"ENSG0000000000{i}" for i in range(1, 5)]  # with one to four transcripts
 DONORS = [f"D{i // 2}" for i in range(8)]
 
@@ -103,17 +108,38 @@ def test_one_donor_is_refused_by_the_folds(pipeline, folder, tmp_path):
 
 
 @pytest.mark.skipif(not ISOFORM.is_dir(), reason="../shared/data is absent")
-def test_macrophages_become_a_dataset(pipeline, tmp_path):
-    files = {"transcripts": ISOFORM / "macrophage_transcript_tpm.tsv.gz", "factors": ROOT / "tests/isoform/factors.tsv"}
-    run = pipeline(tmp_path, *words(ISOFORM, **files, matrix_samples=ISOFORM / "macrophage_samples.tsv", matrix_groups="donor=donor"))
+def test_readme_command_is_as_good_on_one_donor_of_the_macrophages_as_recorded(readme, tmp_path):
+    """One of the four folds of the README's run; tests/bench/accuracy_isoform.py records what it finds there."""
+    _, rows = zip(*read_table(ISOFORM / "macrophage_samples.tsv", ("sample", "donor")), strict=True)
+    rows = sorted(rows, key=lambda row: row["sample"])
+    (roles, *_), _ = make_folds([row["donor"] for row in rows], ["unknown"] * 2, "samples", 4, 0, 1)
+    lines = [f"{row['sample']}\t{('train', 'valid', 'test')[role]}" for row, role in zip(rows, roles, strict=True)]
+    (tmp_path / "fold.tsv").write_text("\n".join(["id\tfold_1", *lines]) + "\n")
+    run = readme("--outdir results_isoforms", **{"--folds 0": f"--fold_table {tmp_path / 'fold.tsv'} --attribution_genes 5"})
     assert run.status == 0, run.text
     dataset = Dataset(run.results / "dataset.h5")
-    assert (len(dataset.samples), len(dataset.genes), dataset.n_folds) == (16, 38_403, 4)
+    assert (len(dataset.samples), len(dataset.genes), dataset.n_folds) == (16, 38_403, 1)
     assert dataset.file["expression/transcript"].shape == (16, 154_398) and dataset.array("lists/splicing_factor").sum() == 161
     isoform, gene = dataset.array("lists/isoform") == 1, dataset.array("transcripts/gene")
     several = np.bincount(gene)[gene] > 1
     expressed = np.median(dataset.array("expression/transcript"), axis=0) > 1
     assert isoform.tolist() == (several & expressed).tolist() and expressed.sum() == 33_742, "as the catalogue of the data says"
+    errors = {(row["family"], row["predictor"]): float(row["value"]) for row in scores_of(run) if not row["against"]}
+    assert {name for family, name in errors if family == "deepsf_levels"} > {"model", "mean", "own_gene", "permuted", "matched"}
+    assert errors["deepsf_levels", "model"] < errors["deepsf_levels", "mean"]
+    assert {"permuted", "matched"} <= {row["against"] for row in scores_of(run) if row["family"] == "deepsf"}
+    part = errors["deepsf", "model"] / errors["deepsf", "mean"]
+    assert part <= float(read_recorded("isoform")["all isoforms, first donor: error of shares as a part of the mean's"]["value"]) + 0.02
+    with h5py.File(run.results / "attributions/deepsf.fold0.seed1.h5") as file:
+        assert file.attrs["completeness_error_max"] < 1e-4 and len(file["shares/factors"].attrs["names"]) == 161
+        assert file["knocked_down/factors"].shape == file["shares/factors"].shape == (4 * 5, 161)
+    assert not (run.results / "models").exists(), "nothing could read transcripts of new samples"
+    warn_of_older("isoform", "deepsf")
+
+
+def scores_of(run):
+    """Return the rows of scores.tsv on squared errors over all test values."""
+    return [row for _, row in read_table(run.results / "scores.tsv", ()) if (row["metric"], row["scope"]) == ("mse", POOLED)]
 
 
 @pytest.fixture(scope="module")
