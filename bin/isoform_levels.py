@@ -12,7 +12,7 @@ import numpy as np
 
 from exprcast.cli import InputError, log, run, whole_file, write_task
 from exprcast.dataset import LEARNT, TEST, Dataset
-from exprcast.isoforms import TARGET, Isoforms
+from exprcast.isoforms import TARGET, Isoforms, Line, fit_line
 from exprcast.means import nan_mean
 from exprcast.prediction_file import create_matrices
 from exprcast.scoring import open_predictions, row_blocks
@@ -24,11 +24,10 @@ COPIED = ("format", "format-version", "axes", "preset")
 
 
 class Fold(NamedTuple):
-    """What training samples of a fold tell of each isoform, all (isoforms,) float64."""
+    """What training samples of a fold tell of each isoform, arrays (isoforms,) float64."""
 
     bias: np.ndarray  # what log2(mean share × gene + 1) misses on average
-    slope: np.ndarray  # of the level on that of the own gene
-    offset: np.ndarray
+    line: Line  # of the level on that of the own gene
     mean: np.ndarray  # of the level
     sd: np.ndarray
 
@@ -66,11 +65,9 @@ def learn_fold(isoforms: Isoforms, roles: np.ndarray) -> Fold:
     gene = gene[:, isoforms.group]
     level, of_gene = np.log2(own + 1), np.log2(gene + 1)
     share = np.nan_to_num(nan_mean(isoforms.shares(samples), axis=0))
-    mean, gene_mean = nan_mean(level, axis=0), nan_mean(of_gene, axis=0)
-    spread = np.nansum((of_gene - gene_mean) ** 2, axis=0)
-    slope = np.nansum((of_gene - gene_mean) * (level - mean), axis=0) / np.where(spread > 0, spread, np.inf)
+    mean = nan_mean(level, axis=0)
     sd = np.sqrt(nan_mean((level - mean) ** 2, axis=0))
-    return Fold(nan_mean(level - np.log2(share * gene + 1), axis=0), slope, mean - slope * gene_mean, mean, sd)
+    return Fold(nan_mean(level - np.log2(share * gene + 1), axis=0), fit_line(level, of_gene), mean, sd)
 
 
 def measured_levels(isoforms: Isoforms, rows: slice, _fold: int) -> np.ndarray:
@@ -111,7 +108,7 @@ def write_levels(out: h5py.File, shares: h5py.File, isoforms: Isoforms, folds: l
         for i, fold in enumerate(folds):
             gene = levels(isoforms, rows, i)[:, isoforms.group]
             held_out = ~np.isin(shares["role"][i, rows], LEARNT)
-            own_gene[i, rows] = np.where(held_out, np.maximum(fold.slope * np.log2(gene + 1) + fold.offset, 0), np.nan)
+            own_gene[i, rows] = np.where(held_out, fold.line.level(np.log2(gene + 1)), np.nan)
             for key, array in pairs.items():
                 for place in np.ndindex(array.shape[1:-2]):
                     at = (i, *place, rows)

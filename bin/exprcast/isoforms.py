@@ -2,13 +2,17 @@
 
 A share is the isoform's part of the expression of all transcripts of its gene, so a gene's total cannot help to predict it. What a gene has
 beside its listed isoforms (`lists/isoform`) is one more class, the rest. Shares of a gene that a sample does not express are not known.
+What the level of its gene alone tells of an isoform's level is a line; both are log2(unit + 1).
 """
+
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from exprcast.dataset import Dataset
 from exprcast.landmarks import blocks
+from exprcast.means import nan_mean
 
 TARGET = "expression/transcript"
 LISTED = "lists/isoform"
@@ -41,6 +45,27 @@ class Isoforms:
             total = np.where(total > 0, total, np.nan)
             shares[start : start + len(part)] = own / total[:, self.group]
         return shares
+
+
+class Line(NamedTuple):
+    """An isoform's level on that of its gene, both (isoforms,) float64; slope 0 where the gene does not vary, NaN where nothing is known."""
+
+    slope: np.ndarray
+    offset: np.ndarray
+
+    def level(self, of_gene: np.ndarray) -> np.ndarray:
+        """Return (samples, isoforms) levels, 0 at least, of (samples, isoforms) those of their genes."""
+        return np.maximum(self.slope * of_gene + self.offset, 0)
+
+
+def fit_line(level: np.ndarray, of_gene: np.ndarray) -> Line:
+    """Return the line of least squares of (samples, isoforms) levels on those of their genes, over samples in which both are known."""
+    of_gene = np.where(np.isnan(level), np.nan, of_gene)
+    level = np.where(np.isnan(of_gene), np.nan, level)
+    mean, gene_mean = nan_mean(level, axis=0), nan_mean(of_gene, axis=0)
+    spread = np.nansum((of_gene - gene_mean) ** 2, axis=0)
+    slope = np.nansum((of_gene - gene_mean) * (level - mean), axis=0) / np.where(spread > 0, spread, np.inf)
+    return Line(slope, mean - slope * gene_mean)
 
 
 def fill_genes(shares: torch.Tensor, mean: torch.Tensor, rest: torch.Tensor, group: torch.Tensor) -> torch.Tensor:

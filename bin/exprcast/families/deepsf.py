@@ -10,13 +10,12 @@ a hidden layer predicts what that leaves over. The rule is the mean share of tra
 same kind that read factors of other samples of the same biosample (permuted), or other genes of equal mean and spread (matched).
 """
 
-from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from exprcast.cell_state import learn_state, matched_genes, read_state
+from exprcast.cell_state import learn_state, read_state
 from exprcast.cli import InputError
 from exprcast.dataset import Dataset
 from exprcast.family import Allocate
@@ -29,9 +28,9 @@ from exprcast.landmark_network import initialise as initialise_network
 from exprcast.landmarks import TARGET as LEVELS
 from exprcast.landmarks import Reader, blocks, sample_groups
 from exprcast.means import nan_mean
+from exprcast.splicing import SplicingExamples, factors_and_matched
 
 EXAMPLES = "samples"
-FACTORS = "lists/splicing_factor"
 INPUTS = (LEVELS, "transcripts/gene", "lists/splicing_factor", LISTED)
 UNITS = ("tpm", "cpm", "rpkm")
 CONTROLS = ("permuted", "matched")
@@ -71,10 +70,8 @@ PRESETS = {
 
 def prepare(dataset: Dataset, rows: Rows, config: Config) -> dict:
     """Learn from training samples: the scale of each factor, the directions of cell state, and the genes that stand in for factors in a control."""
-    factors = np.flatnonzero(dataset.array(FACTORS))
-    matched = matched_genes(dataset, rows.samples, factors, seed=len(rows.samples))
     state = learn_state(dataset, rows.samples, config.context)
-    for name, genes in (("factor", factors), ("matched", matched)):
+    for name, genes in factors_and_matched(dataset, rows.samples).items():
         mean, sd, _ = Reader(dataset, genes, "none").learn_scale(rows.samples)
         state |= {f"{name}_genes": torch.from_numpy(genes), f"{name}_mean": torch.from_numpy(mean), f"{name}_sd": torch.from_numpy(sd)}
     return state | {"components": torch.tensor(min(config.components, max(len(rows.samples) - 1, 1)))}
@@ -103,18 +100,14 @@ def examples(dataset: Dataset, config: Config, state: dict, extracted: dict[str,
     return IsoformExamples(dataset, state, extracted)
 
 
-class IsoformExamples:
+class IsoformExamples(SplicingExamples):
     """All samples: z-scores of splicing factors and codes of cell state → shares of isoforms."""
 
-    input_names, explained = ["factors", "state"], ["factors"]
-    unit, neighbours = "fraction", 10
+    input_names, unit, neighbours = ["factors", "state"], "fraction", 10
 
     def __init__(self, dataset: Dataset, state: dict, extracted: dict[str, np.ndarray]) -> None:
-        self.isoforms = Isoforms(dataset)
-        self.rows, self.columns = dataset.samples, self.isoforms.ids
-        self.names = {"factors": [dataset.genes[gene] for gene in state["factor_genes"]]}
-        self.factors, self.matched, self.state, self.values = (extracted[name] for name in ("factors", "matched", "state", "shares"))
-        self.factor_mean, self.factor_sd = (state[f"factor_{name}"].numpy() for name in ("mean", "sd"))
+        super().__init__(dataset, state, extracted)
+        self.state, self.values = extracted["state"], extracted["shares"]
         self.sizes = {
             "landmarks": self.factors.shape[1] + self.state.shape[1],
             "targets": len(self.columns),
@@ -122,44 +115,19 @@ class IsoformExamples:
             "genes": len(self.isoforms.genes),
         }
         self.groups = sample_groups(dataset)
-        self.biosample = dataset.text("samples/biosample") if dataset.has("samples/biosample") else [""] * len(self.rows)
-
-    def __len__(self) -> int:
-        return len(self.rows)
 
     @property
     def landmarks(self) -> np.ndarray:
         """Return (samples, inputs) what ridge regression reads."""
         return np.hstack([self.factors, self.state])
 
-    def under(self, control: str, seed: int) -> "IsoformExamples":
-        """Return the same samples with other factors: those of another sample of their biosample, or genes of equal mean and spread."""
-        other = copy(self)
-        if control == "matched":
-            other.factors = self.matched
-            return other
-        order, rng, kinds = np.arange(len(self)), np.random.default_rng(seed), np.array(self.biosample)
-        for kind in np.unique(kinds):
-            own = np.flatnonzero(kinds == kind)
-            order[own] = rng.permutation(own)
-        other.factors = self.factors[order]
-        return other
-
     def inputs(self, index: np.ndarray) -> tuple[torch.Tensor, ...]:
         """Return (index, factors) z-scores, 0 (the training mean) where not measured, and (index, components) codes."""
         return torch.from_numpy(self.factors[index]), torch.from_numpy(self.state[index])
 
-    def reference(self, index: np.ndarray) -> tuple[torch.Tensor, ...]:
-        """Return the factors of the mean training sample, the state as it is."""
-        return torch.zeros(len(index), self.factors.shape[1]), torch.from_numpy(self.state[index])
-
-    def knocked_down(self, sample: int) -> tuple[torch.Tensor, ...]:
-        """Return a sample's inputs as they are (first), and with the level of each factor halved."""
-        level = np.exp2(self.factors[sample] * self.factor_sd + self.factor_mean) - 1
-        halved = (np.log2(np.maximum(level, 0) / 2 + 1) - self.factor_mean) / self.factor_sd
-        factors = np.tile(self.factors[sample], (1 + len(halved), 1))
-        factors[np.arange(1, len(factors)), np.arange(len(halved))] = halved
-        return torch.from_numpy(factors), torch.from_numpy(self.state[[sample] * len(factors)])
+    def halved(self, levels: np.ndarray) -> np.ndarray:
+        """Return log2(unit + 1) of half of what has these."""
+        return np.log2(np.maximum(np.exp2(levels) - 1, 0) / 2 + 1)
 
     def targets(self, index: np.ndarray) -> torch.Tensor:
         """Return (index, isoforms) shares; NaN where the gene is not expressed."""
