@@ -275,7 +275,7 @@ def test_without_patience_the_last_epoch_counts_and_is_judged(caplog):
 @pytest.mark.parametrize(
     "settings, message",
     [
-        ({"optimizer": "adam"}, "optimizer 'adam': there are adamw, sgd"),
+        ({"optimizer": "adagrad"}, "optimizer 'adagrad': there are adamw, adam, sgd"),
         ({"schedule": "linear"}, "schedule 'linear': there are cosine, one-cycle, constant, on-rise"),
         ({"loss": "mae"}, "loss 'mae': there are mean, sum"),
         ({"later_rate": 0.0}, "later_rate 0.0: a factor above 0 is needed"),

@@ -176,7 +176,8 @@ def make_model(family: ModuleType, config: object, examples: Examples, train: np
 
 def describe_methods(family: ModuleType, config: object, refit: bool = False) -> str:
     """Return the methods text of a network as it was trained."""
-    optimizer = "AdamW" if config.optimizer == "adamw" else "SGD" + (f" with momentum {config.momentum:g}" if config.momentum else "")
+    optimizer = {"adamw": "AdamW", "adam": "Adam", "sgd": "SGD"}[config.optimizer]
+    optimizer += f" with momentum {config.momentum:g}" if config.optimizer == "sgd" and config.momentum else ""
     error = "squared error" if config.loss == "mean" else "squared error, summed over an example's outputs and averaged over examples"
     if config.patience:
         end = f"at most {config.epochs} epochs, {config.patience} without improvement end it); the weights with the lowest loss on the validation part were kept."

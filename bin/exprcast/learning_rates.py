@@ -18,7 +18,7 @@ def make_optimizer(model: nn.Module, config: object) -> torch.optim.Optimizer:
     groups = parameter_groups(model, config)
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, momentum=config.momentum, **shared)
-    return torch.optim.AdamW(groups, **shared)
+    return (torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW)(groups, **shared)
 
 
 def parameter_groups(model: nn.Module, config: object) -> list[dict[str, object]]:

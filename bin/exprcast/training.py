@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 COLLAPSE_RATIO = 1e-3
 RESTARTS = 3
-WORDS = {"optimizer": ("adamw", "sgd"), "schedule": ("cosine", "one-cycle", "constant", "on-rise"), "loss": ("mean", "sum")}
+WORDS = {"optimizer": ("adamw", "adam", "sgd"), "schedule": ("cosine", "one-cycle", "constant", "on-rise"), "loss": ("mean", "sum")}
 OWN_DROPOUT = 1_000_003  # times the number of a process: what its own seed for dropout is away from that of the weights
 MOST_AT_ONCE, INPUTS_AT_ONCE = 4_096, 2**21  # examples predicted in one batch, and numbers (bases, bins, genes) that they read
 RATE_ROWS = 5_000  # training examples at most, whose error the schedule on-rise follows
@@ -54,7 +54,7 @@ class Settings:
     examples_per_epoch: int = 0  # drawn anew each epoch; 0 = all
     valid_examples: int = 50_000  # at most so many judge an epoch, drawn once
     loss: str = "mean"  # of squared errors over all measured targets; or sum: over an example's outputs, averaged over examples
-    optimizer: str = "adamw"  # or sgd
+    optimizer: str = "adamw"  # or adam, sgd
     momentum: float = 0.0  # of sgd
     schedule: str = "cosine"  # falls to 0 over all epochs; one-cycle: rises first; constant; or on-rise: see learning_rates.FallOnRise
     learning_rate: float = 1e-3
@@ -141,6 +141,12 @@ def masked_mse(prediction: torch.Tensor, target: torch.Tensor, scale: torch.Tens
     return total / (measured.sum().clamp(min=1) if loss == "mean" else len(target))
 
 
+def cut(index: np.ndarray, size: int, least: int) -> list[np.ndarray]:
+    """Cut examples into batches; a last one with fewer than `least` joins the one before: layers may normalise by their batch."""
+    starts = [start for start in range(0, len(index), size) if start == 0 or len(index) - start >= least]
+    return [index[start:end] for start, end in zip(starts, [*starts[1:], len(index)], strict=False)]
+
+
 def scale_of(model: nn.Module) -> torch.Tensor | float:
     """Return what errors are counted in: where a network has a buffer `scale`, each output's own, so that all count the same."""
     return getattr(model, "scale", 1.0)
@@ -163,6 +169,8 @@ class Training:
         self.network = make_model()
         self.per_epoch = min(config.examples_per_epoch or len(train), len(train))
         self.at_once = (config.batch_size or len(train)) * config.accumulate  # examples a step
+        least = getattr(self.network, "least_batch", 1)  # examples that each process needs at once
+        self.least = least * self.world if least > 1 else 1
         optimizer = make_optimizer(self.network, config)
         self.schedule = make_schedule(optimizer, config, max(1, math.ceil(self.per_epoch / self.at_once)) * config.epochs)
         self.falling = FallOnRise(optimizer, config.learning_rate) if config.schedule == "on-rise" else None
@@ -177,7 +185,7 @@ class Training:
         self.model.train()
         order = self.rng.permutation(self.train)[: self.per_epoch]
         order = order if self.config.batch_size else np.sort(order)
-        losses = [self.step(order[start : start + self.at_once]) for start in range(0, len(order), self.at_once)]
+        losses = [self.step(index) for index in cut(order, self.at_once, self.least)]
         if self.falling:
             error = mean_absolute_error(self.judged, self.examples, self.rated, self.config.batch_size, self.fabric)
             self.falling.note(self.fabric.broadcast(error))
@@ -185,8 +193,7 @@ class Training:
 
     def step(self, index: np.ndarray) -> torch.Tensor:
         """Learn from these examples, a batch in memory at a time, of which each process takes its share; return the loss."""
-        size = self.config.batch_size or len(index)
-        batches = [index[start : start + size] for start in range(0, len(index), size)]
+        batches = cut(index, self.config.batch_size or len(index), self.least)
         own = [batch[self.rank :: self.world] for batch in batches]
         targets = [self.targets(part) for part in own]
         losses = []
