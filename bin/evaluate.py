@@ -240,6 +240,7 @@ def write_genes(path: Path, families: list[Family], dataset: Dataset) -> None:
     """
     names = [MODEL, *sorted({name for family in families for name in family.baselines})]
     symbols = dataset.symbols
+    symbols = symbols | {transcript: symbols[gene] for transcript, gene in dataset.transcript_genes.items()}
     rows = [row for family in families for row in gene_rows(family, names, symbols)]
     write_table(path, [*GENE_COLUMNS, *(f"{what}_{name}" for what in ("r", "mae") for name in names)], rows)
 

@@ -49,7 +49,7 @@ def report(options: argparse.Namespace) -> None:
     """Write the page: first what models did, if there are any, then the data and what it takes to run again."""
     with_models = given_models(options)
     dataset = Dataset(options.dataset) if options.dataset else None
-    families, shares = read_families(options.predictions), [read_shares(path) for path in options.attributions]
+    families, shares = read_families(options.predictions, dataset), [read_shares(path) for path in options.attributions]
     data = data_sections(options, dataset)
     sections = [*data, *run_sections(options, dataset, families, shares)]
     if with_models:
@@ -74,11 +74,12 @@ def given_models(options: argparse.Namespace) -> bool:
     return not lacking
 
 
-def read_families(paths: list[Path]) -> list[Predictions]:
-    """Return what each family predicted, sorted by name."""
+def read_families(paths: list[Path], dataset: Dataset | None) -> list[Predictions]:
+    """Return what each family predicted, sorted by name; columns that are transcripts of the dataset are isoforms."""
     families = sorted((read_predictions(path) for path in paths), key=lambda predictions: predictions.family)
     refuse_duplicates((predictions.family for predictions in families), "predictions: family")
-    return families
+    transcripts = set(dataset.transcript_genes) if dataset else set()
+    return [one._replace(column="isoform") if transcripts.issuperset(one.columns) else one for one in families]
 
 
 def data_sections(options: argparse.Namespace, dataset: Dataset | None) -> list[Section]:
@@ -127,7 +128,7 @@ def judge_models(
         leakage_section(leakage, max(len(predictions.folds) for predictions in families)),
     ]
     first = families[0]
-    values = f"{len(first.rows):,} {first.row}{'s' * (len(first.rows) != 1)} × {len(first.columns):,} genes ({first.unit})"
+    values = f"{len(first.rows):,} {first.row}{'s' * (len(first.rows) != 1)} × {len(first.columns):,} {first.column}s ({first.unit})"
     subtitle = f"{', '.join(p.title for p in families)} on {values}, {len(first.folds)} fold{'s' * (len(first.folds) != 1)}"
     verdicts = [make_verdict(scores, predictions, leakage) for predictions in families]
     admitted = admission_warning(dataset.misaligned if dataset else "")

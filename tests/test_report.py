@@ -19,9 +19,13 @@ from exprcast import figures
 from exprcast.cli import InputError
 from exprcast.dataset import TEST, TRAIN, Dataset
 from exprcast.folds import combine_roles
+from exprcast.metrics import Estimate
 from exprcast.page import Picture, decimal, number
+from exprcast.results import read_predictions
+from exprcast.score_tables import POOLED
+from exprcast.scoring import MODEL
 from exprcast.tables import write_table
-from exprcast.verdict import admission_warning
+from exprcast.verdict import admission_warning, control_remarks
 from tiny import tiny_dataset
 
 RULES = {"mean": "NA", "nearest": 0.1, "ridge": 0.55, "rule": 0.5}
@@ -379,6 +383,88 @@ def test_where_an_example_is_a_gene_rows_are_labels(tmp_path, labels):
         == several
     )
     assert not page.says("r_gene_dev") and not page.says("training mean, the same in every sample") and page.says("Names of the labels")
+
+
+def of_isoforms(path: Path) -> Path:
+    """Make predictions those of six transcripts of the tiny dataset."""
+    with h5py.File(path, "r+") as file:
+        file["columns"][:] = [f"T{i}" for i in range(6)]
+        file.attrs["unit"] = "fraction"
+    return path
+
+
+def sections_of(page: str) -> dict[str, str]:
+    """Return the words of each section by its anchor, what is folded away about predictors left out."""
+    page = re.sub(r"<details><summary>What the model is compared with.*?</details>", "", page, flags=re.DOTALL)
+    sections = re.findall(r'<section>\s*<h2 id="([\w-]+)">(.*?)</section>', page, re.DOTALL)
+    return {anchor: " ".join(re.sub(r"<[^>]*>", " ", text.replace("<wbr>", "")).split()) for anchor, text in sections}
+
+
+def test_where_columns_are_transcripts_the_page_speaks_of_isoforms(tmp_path):
+    rows = [("model", "", metric, "pooled", "genes", 0.7, 0.6, 0.8, 900) for metric in ("r_gene_dev", "r_sample_median", "mse")]
+    options = make_run(tmp_path, more=(*rows, ("model", "ridge", "r_gene_dev", "pooled", "genes", *BETTER, 900)))
+    options.dataset = tiny_dataset(tmp_path / "dataset.h5")
+    assert make_page(options).says("3 samples × 6 genes (log2(tpm + 1))"), "the dataset has transcripts, but these are genes"
+    of_isoforms(options.predictions[0])
+    page, sections = make_page(options), sections_of(options.out.read_text())
+    assert page.says("3 samples × 6 isoforms (fraction)") and page.says("samples 3 isoforms 6 held out")
+    assert page.says("Whether toy predicts how shares of isoforms differ between samples better") and page.says("0.18 over 900 isoforms).")
+    assert page.says("Within one sample, each isoform's training mean taken away") and page.says("in which samples an isoform is higher")
+    assert not re.search(r"\bgenes?\b", sections["scores"] + sections["observed"]) and "r_gene_dev" in sections["scores"]
+    assert sections["genes"].startswith("Which isoforms are predictable toy: across samples 5 of 6 isoforms rise and fall")
+    assert page.says("the correlation across isoforms, r_sample the correlation of one isoform across samples (median over isoforms)")
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_beside_a_family_of_genes_isoforms_are_told_apart(tmp_path):
+    options = make_run(tmp_path)
+    options.predictions.append(of_isoforms(write_predictions(tmp_path / "split.h5", ["S1", "S2", "S3"], family="split")))
+    options.scores.write_text(options.scores.read_text() + "split\tmodel\t\tr_gene_dev\tpooled\tgroups\t0.5\tNA\tNA\t8\n")
+    options.dataset = tiny_dataset(tmp_path / "dataset.h5")
+    page = make_page(options)
+    assert page.says("gene Where columns are isoforms, read isoform for it: split.")
+    assert page.says("Which genes and isoforms are predictable") and page.says("genes or isoforms 6 6")
+    assert page.says("toy: the same minus each gene's training mean") and page.says("split: the same minus each isoform's training mean")
+
+
+PERMUTED = "the gain over the same network with those of another sample of its biosample is"
+MATCHED = "with other genes of equal mean and spread in their place is"
+CONTROL_REMARKS = {
+    "both": (
+        [(0.2, 0.1, 0.3, "groups"), (0.1, 0.05, 0.15, "groups")],
+        ["The splicing factors of a sample and splicing factors rather than any genes carry a part of it: "
+         f"{PERMUTED} 0.20, 95 % interval 0.10 to 0.30 over 8 groups of samples; over one {MATCHED} 0.10, 95 % interval 0.050 to 0.15 over 8 groups of samples."],
+    ),
+    "one": (
+        [(0.2, 0.1, 0.3, "groups"), (0.1, -0.05, 0.25, "groups")],
+        [f"The splicing factors of a sample carry a part of it: {PERMUTED} 0.20, 95 % interval 0.10 to 0.30 over 8 groups of samples.",
+         "That splicing factors rather than any genes carry any of it is not shown: the gain over the same network "
+         f"{MATCHED} 0.10, 95 % interval −0.050 to 0.25 over 8 groups of samples."],
+    ),
+    "none": (
+        [(0.0, -0.1, 0.1, "groups"), (0.1, np.nan, np.nan, "")],
+        ["That the splicing factors of a sample, or splicing factors rather than any genes, carry any of it is not shown: "
+         f"{PERMUTED} 0, 95 % interval −0.10 to 0.10 over 8 groups of samples; over one {MATCHED} 0.10, no interval."],
+    ),
+    "too few": (
+        [(0.2, 0.1, 0.3, "genes"), (-0.1, -0.2, -0.05, "genes")],
+        ["So few groups of samples cannot tell whether the splicing factors of a sample, or splicing factors rather than any genes, carry a part of it: "
+         f"{PERMUTED} 0.20, 95 % interval 0.10 to 0.30 over 8 isoforms; over one {MATCHED} −0.10, 95 % interval −0.20 to −0.050 over 8 isoforms."],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CONTROL_REMARKS)
+def test_controls_of_which_the_same_was_found_are_one_sentence(tmp_path, case):
+    gains, said = CONTROL_REMARKS[case]
+    predictions = read_predictions(write_predictions(tmp_path / "toy.h5", ["S1"]))
+    predictions = predictions._replace(controls=["matched", "permuted", "shuffled"], column="isoform")
+    scores = {
+        ("toy", MODEL, name, "r_gene_dev", POOLED): Estimate(value, low, high, 8, unit)
+        for name, (value, low, high, unit) in zip(("permuted", "matched"), gains, strict=True)
+    }
+    assert control_remarks(scores, predictions, "r_gene_dev") == said
+    assert control_remarks(scores, predictions._replace(controls=["shuffled"]), "r_gene_dev") == []
 
 
 def test_single_seeds_and_classes_of_genes_have_tables_where_there_are_any(tmp_path):

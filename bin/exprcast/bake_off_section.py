@@ -48,7 +48,7 @@ def bake_off_section(
         Text(" ".join([winner(common, metric, compared, leakage), *best_network(common, metric, known)])),
         *([Text(named_left_out(left_out), "warn")] if left_out else []),
         Terms("What the words mean", [(word, text) for word, text in TERMS if word not in (ALL, "ensemble") or word in common.predictors]),
-        Pictures([forest(common, metric, known)]),
+        Pictures([forest(common, metric, known, compared[0])]),
         score_table(common, left_out, known, compared[0]),
         Pictures([*gain_pictures(common, metric)]),
         pair_table(common, metric),
@@ -67,7 +67,7 @@ def winner(common: Compared, metric: str, compared: Sequence[Predictions], leaka
     counts, order = common.counts, ranked(common, metric)
     row, names = f"{compared[0].row}s", [p.family for p in compared if not p.weights]
     where = (
-        f"On the {counts['samples']:,} {row} × {counts['genes']:,} genes in {counts['folds']:,} folds "
+        f"On the {counts['samples']:,} {row} × {counts['genes']:,} {compared[0].column}s in {counts['folds']:,} folds "
         f"({counts['values']:,} measured values) that {', '.join(names[:-1])} and {names[-1]} predict"
     )
     if len(order) < 2:
@@ -78,7 +78,7 @@ def winner(common: Compared, metric: str, compared: Sequence[Predictions], leaka
     ahead = sum(one.low > 0 for one in gains)
     return (
         f"{where}, {called(best)} is best ({metric} {number(common.number(best, metric).value, 2)}): its gain over the next, {called(second)}, is "
-        f"{number(gain.value, 2)}, {interval_text(gain, compared[0].row)}{judged(gain, compared, leakage)}. "
+        f"{number(gain.value, 2)}, {interval_text(gain, compared[0])}{judged(gain, compared, leakage)}. "
         f"Against {ahead} of {len(gains)} others the interval lies above 0."
     )
 
@@ -88,7 +88,8 @@ def judged(gain: Estimate, compared: Sequence[Predictions], leakage: Sequence[Le
     if np.isnan(gain.low):
         return ", so that nothing is decided"
     if gain.unit == "genes" and any("samples" in held_out(leakage, p) for p in compared):
-        return f", which tells of other genes, not of other samples: fewer than {LEAST_UNITS} groups of samples were held out"
+        others = f"other {compared[0].column}s, not of other samples"
+        return f", which tells of {others}: fewer than {LEAST_UNITS} groups of samples were held out"
     return ", which excludes 0" if gain.low > 0 else ", which holds 0: who is best is undecided"
 
 
@@ -103,12 +104,12 @@ def best_network(common: Compared, metric: str, known: Mapping[str, Predictions]
         gain = common.number(best, metric, rules[0], GAIN)
         said.append(
             f"Of single networks {best} is best ({number(common.number(best, metric).value, 2)}); its gain over the best rule, {rules[0]}, is "
-            f"{number(gain.value, 2)}, {interval_text(gain)}."
+            f"{number(gain.value, 2)}, {interval_text(gain, known[best])}."
         )
     added = {name: common.number(name, metric, best, ADDS) for name in common.predictors}
     most = max((name for name, one in added.items() if not np.isnan(one.value)), key=lambda name: added[name].value, default=None)
     if most is not None:
-        said.append(f"To {best}, {most} adds most: {number(added[most].value, 2)}, {interval_text(added[most])}.")
+        said.append(f"To {best}, {most} adds most: {number(added[most].value, 2)}, {interval_text(added[most], known[best])}.")
     return said
 
 
@@ -129,12 +130,12 @@ def named_left_out(left_out: Mapping[str, Compared]) -> str:
     return f"Not compared: {'; '.join(f'{name} ({one.why})' for name, one in left_out.items())}."
 
 
-def forest(common: Compared, metric: str, known: Mapping[str, Predictions]) -> Picture:
+def forest(common: Compared, metric: str, known: Mapping[str, Predictions], one: Predictions) -> Picture:
     """Draw every predictor's score with its interval, the best first."""
     order = ranked(common, metric)
     estimates = {name: common.number(name, metric) for name in order}
-    first = next(iter(estimates.values()), Estimate(np.nan))
-    caption = f"{metric} on common cells; 95 % interval{over(first)}. The intervals of gains, paired, are in the table below: two may differ though their intervals overlap."
+    drawn = over(next(iter(estimates.values()), Estimate(np.nan)), one)
+    caption = f"{metric} on common cells; 95 % interval{drawn}. The intervals of gains, paired, are in the table below: two may differ though their intervals overlap."
     alt = f"{metric} on common cells: " + ", ".join(f"{name} {number(one.value, 2)}" for name, one in estimates.items())
     return draw_intervals("bake-off", estimates, metric, alt, caption, {name: kind_of(name, known) for name in order})
 

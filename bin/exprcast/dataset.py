@@ -147,6 +147,13 @@ class Dataset:
         known = self.text("genes/symbol") if self.has("genes/symbol") else self.genes
         return {gene: symbol or gene for gene, symbol in zip(self.genes, known, strict=True)}
 
+    @property
+    def transcript_genes(self) -> dict[str, str]:
+        """Return {transcript: its gene}; nothing where there are no transcripts."""
+        if not self.has("transcripts/id"):
+            return {}
+        return {one: self.genes[gene] for one, gene in zip(self.text("transcripts/id"), self.array("transcripts/gene"), strict=True)}
+
     def unit(self, path: str) -> str:
         """Return the unit of an entry."""
         return str(self.file[path].attrs["unit"])

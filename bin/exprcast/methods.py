@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from exprcast.dataset import Dataset
 from exprcast.metrics import DRAWS
 from exprcast.page import Section, Sources, Text
-from exprcast.results import Predictions, Shares
+from exprcast.results import Predictions, Shares, reword
 from exprcast.tables import name_some
 
 CITED = {
@@ -271,8 +271,8 @@ def models_text(versions: dict[str, list[str]], families: Sequence[Predictions])
         )
     if not families:
         return []
-    scores = GENES_SCORES_TEXT if all(p.axes == "genes" for p in families) else SCORES_TEXT
-    rules = [text for name, text in RULES.items() if any(name in p.predictors for p in families)]
+    scores = GENES_SCORES_TEXT if all(p.axes == "genes" for p in families) else reword(families, SCORES_TEXT)
+    rules = [reword(families, text) for name, text in RULES.items() if any(name in p.predictors for p in families)]
     return [*said, f"Every family was tested beside {', '.join(rules[:-1])} and {rules[-1]}, on the same held-out values.", scores]
 
 

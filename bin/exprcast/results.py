@@ -42,6 +42,7 @@ class Predictions(NamedTuple):
     observed: np.ndarray  # (cells,)
     training_mean: np.ndarray  # (cells,)
     weights: dict[str, np.ndarray]  # of an ensemble, {member: (folds,)}; of a family {}
+    column: str = "gene"  # what a column of the matrix is; the prediction file does not tell genes from isoforms
 
     @property
     def title(self) -> str:
@@ -52,6 +53,17 @@ class Predictions(NamedTuple):
     def row(self) -> str:
         """Return what a row of the matrix is."""
         return "label" if self.axes == "genes" else "sample"
+
+    def reword(self, text: str) -> str:
+        """Return words about genes as words about what the columns are: "a gene" becomes "an isoform"; names of metrics stay."""
+        if self.column == "gene":
+            return text
+        return re.sub(r"\b(?:([Aa]) )?gene(s?)\b", lambda found: f"{found[1]}n " * bool(found[1]) + f"{self.column}{found[2]}", text)
+
+
+def reword(families: Sequence[Predictions], text: str) -> str:
+    """Return words about genes as words about what the columns of these families are; unchanged where they differ."""
+    return families[0].reword(text) if len({p.column for p in families}) == 1 else text
 
 
 class History(NamedTuple):

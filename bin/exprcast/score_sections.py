@@ -7,7 +7,7 @@ import numpy as np
 from exprcast.figures import MOST_BARS, draw_bars, draw_density, draw_histogram, draw_intervals
 from exprcast.metrics import Estimate
 from exprcast.page import Cell, Picture, Pictures, Section, Table, Terms, Text, decimal, number
-from exprcast.results import Predictions
+from exprcast.results import Predictions, reword
 from exprcast.score_tables import BEST, BY_CLASS, CLASSES, NO_TWINS, OVER_FOLDS, OVER_SEEDS, POOLED, SET, Genes, Leak, Scores, Units
 from exprcast.scoring import MODEL
 from exprcast.verdict import best_rule, estimate, judged_by, other_name, over, over_rows, rule_name
@@ -84,6 +84,7 @@ RULES = [
         "for isoforms, the mean share in training samples of the same biosample.",
     ),
 ]
+OF_COLUMNS = ("mean", "elastic_net")  # told in words for what the columns are
 RULES_OF_GENES = {
     "mean": "The mean over training genes, one number for all genes of a fold: it has no correlation (NA). Pooled, a small one is left, because the means of folds differ.",
     "nearest": "The measured level of the training gene whose inputs are most similar.",
@@ -101,7 +102,7 @@ def scores_section(families: Sequence[Predictions], scores: Scores, leakage: Seq
     ]
     for p in families:
         metric, own = judged_by(leakage, p), told(p, METRICS)
-        drawn, groups = (over(estimate(scores, p.family, MODEL, name), p.row) for name in (metric, "r_sample_median"))
+        drawn, groups = (over(estimate(scores, p.family, MODEL, name), p) for name in (metric, "r_sample_median"))
         of_samples = f" (of r_sample{groups})" * ("r_sample_median" in own)
         pooled = f"{p.family}, pooled: all test values at once; 95 % interval{drawn}{of_samples} in small print"
         blocks += [
@@ -130,21 +131,24 @@ def told(p: Predictions, metrics: Iterable[str]) -> list[str]:
 def in_words(p: Predictions, metric: str) -> str:
     """Return what a judged metric is about; one label needs no name."""
     within = {"sample": " in a sample", "label": " within a label" * (len(p.rows) > 1)}[p.row]
-    return WORDS[metric].format(row=p.row, within=within)
+    return p.reword(WORDS[metric].format(row=p.row, within=within))
 
 
 def metric_terms(families: Sequence[Predictions]) -> list[tuple[str, str]]:
-    """Return what the metrics that are shown mean; where all examples are genes, in their words."""
+    """Return what the metrics that are shown mean; where all examples are genes, or all columns isoforms, in their words."""
     shown_of = {name for p in families for name in told(p, METRICS)}
     words = METRICS | (OF_GENES if all(p.axes == "genes" for p in families) else {})
-    return [(name, text) for name, text in words.items() if name in shown_of]
+    others = [p.family for p in families if p.column != families[0].column]
+    isoforms = ", ".join(p.family for p in families if p.column == "isoform")
+    both = [("gene", f"Where columns are isoforms, read isoform for it: {isoforms}.")] if others else []
+    return [(name, reword(families, text)) for name, text in words.items() if name in shown_of] + both
 
 
 def rule_terms(families: Sequence[Predictions], scores: Scores) -> list[tuple[str, str]]:
     """Return what the predictors mean that stand beside the models."""
     beside = {name for p in families for name in (*shown(p, scores), *p.weights)}
     words = dict(RULES) | (RULES_OF_GENES if all(p.axes == "genes" for p in families) else {})
-    return [(name, text) for name, text in words.items() if name in beside]
+    return [(name, reword(families, text) if name in OF_COLUMNS else text) for name, text in words.items() if name in beside]
 
 
 def shown(p: Predictions, scores: Scores, metric: str = "r_gene_dev") -> list[str]:
@@ -197,7 +201,7 @@ def gain_table(p: Predictions, scores: Scores) -> Table:
     own, rules = told(p, GAINS), [*(name for name in p.predictors if name != MODEL), *p.controls]
     rows = [[f"over {name}", *(score_cell(estimate(scores, p.family, MODEL, metric, name)) for metric in own)] for name in rules]
     caption = f"{p.family}, gain of the model, pooled and paired; NA of a {other_name(p)} counts 0"
-    return Table(caption, ["gain", *(GAINS[metric] for metric in own)], rows)
+    return Table(caption, ["gain", *(p.reword(GAINS[metric]) for metric in own)], rows)
 
 
 def set_tables(p: Predictions, scores: Scores) -> list[Table]:
@@ -288,7 +292,7 @@ def level_picture(p: Predictions) -> Picture:
     return draw_density(
         f"{p.family} level", p.predicted, p.observed, (f"observed, {p.unit}", f"predicted, {p.unit}"),
         f"Density of observed against predicted values of {p.family}, {count}",
-        f"{p.family}: level, {count}; the stronger the colour, the more.{always} Dashed: predicted = observed.",
+        f"{p.family}: level, {count}; the stronger the colour, the more.{p.reword(always)} Dashed: predicted = observed.",
     )  # fmt: skip
 
 
@@ -298,7 +302,7 @@ def deviation_picture(p: Predictions, metric: str) -> Picture:
     return draw_density(
         f"{p.family} deviation", p.predicted - p.training_mean, p.observed - p.training_mean, ("observed − training mean", "predicted − training mean"),
         f"Density of observed against predicted deviations from the training mean, {p.family}",
-        f"{p.family}: the same minus each gene's training mean: what differs between samples{judged}.",
+        f"{p.family}: the same minus each {p.column}'s training mean: what differs between samples{judged}.",
     )  # fmt: skip
 
 
@@ -333,14 +337,15 @@ def genes_section(families: Sequence[Predictions], genes: dict[str, Genes]) -> S
         if p.family in genes:
             one = genes[p.family]
             blocks += [Text(predictable(p, one)), Pictures([genes_picture(p, one)]), *best_genes(p, one)]
-    return Section("genes", "Which genes are predictable", blocks or [Text("No scores of genes were given.")])
+    columns = " and ".join(sorted({f"{p.column}s" for p in families}))
+    return Section("genes", f"Which {columns} are predictable", blocks or [Text("No scores of genes were given.")])
 
 
 def predictable(p: Predictions, genes: Genes) -> str:
     """Say how many genes the model predicts beyond chance, and which predictor is best for how many."""
     known = int((~np.isnan(genes.r[MODEL])).sum())
     if not known:
-        return f"{p.family}: no gene has a correlation across {p.row}s; it takes three tested {p.row}s whose values differ."
+        return f"{p.family}: no {p.column} has a correlation across {p.row}s; it takes three tested {p.row}s whose values differ."
     certain = int((genes.q_value < BEYOND_CHANCE).sum())
     counts = {name: genes.best.count(name) for name in p.predictors}
     words = {MODEL: "the model", "rule": "the family's own rule"}
@@ -349,17 +354,17 @@ def predictable(p: Predictions, genes: Genes) -> str:
     named = [(name, count) for name, count in [*ordered[:MOST_LISTED], ("others", others)] if count]
     best = ", ".join(f"{words.get(name, name)} for {count:,}" for name, count in named)
     return (
-        f"{p.family}: across {p.row}s {certain:,} of {known:,} genes rise and fall with the model's prediction beyond chance "
-        f"(false discovery rate below 5 %). The best predictor is {best} genes."
+        f"{p.family}: across {p.row}s {certain:,} of {known:,} {p.column}s rise and fall with the model's prediction beyond chance "
+        f"(false discovery rate below 5 %). The best predictor is {best} {p.column}s."
     )
 
 
 def genes_picture(p: Predictions, genes: Genes) -> Picture:
     """Draw how r_sample is spread over genes."""
     return draw_histogram(
-        f"{p.family} genes", {name: genes.r[name] for name in compared(p) if name in genes.r}, ("r_sample of a gene", "genes"),
-        f"Histogram over genes of the correlation across {p.row}s, {p.family} and {other_name(p, 'simple ')}s",
-        f"{p.family}: r_sample of the {int((~np.isnan(genes.r[MODEL])).sum()):,} genes that have one. The further right, the better.",
+        f"{p.family} genes", {name: genes.r[name] for name in compared(p) if name in genes.r}, (p.reword("r_sample of a gene"), f"{p.column}s"),
+        f"Histogram over {p.column}s of the correlation across {p.row}s, {p.family} and {other_name(p, 'simple ')}s",
+        f"{p.family}: r_sample of the {int((~np.isnan(genes.r[MODEL])).sum()):,} {p.column}s that have one. The further right, the better.",
     )  # fmt: skip
 
 
@@ -380,6 +385,8 @@ def best_genes(p: Predictions, genes: Genes) -> list[Table]:
         ]
         for k in order
     ]
-    head = ["gene", "id", f"{p.row}s", "SD observed", "r_sample of the model", "q", "best predictor", "its r_sample"]
-    caption = f"{p.family}: the {len(rows)} genes with the highest r_sample of {len(r):,}; 95 % interval in small print. genes.tsv has all"
+    named = ["gene", "id" if p.column == "gene" else p.column]
+    head = [*named, f"{p.row}s", "SD observed", "r_sample of the model", "q", "best predictor", "its r_sample"]
+    best = f"the {len(rows)} {p.column}s with the highest r_sample of {len(r):,}"
+    caption = f"{p.family}: {best}; 95 % interval in small print. genes.tsv has all"
     return [Table(caption, head, rows, words=(1, 6))] if rows else []

@@ -62,7 +62,7 @@ def run_section(families: Sequence[Predictions], leakage: Sequence[Leak]) -> Sec
         "one example is": lambda p: EXAMPLES.get(p.axes, p.axes),
         "unit": lambda p: p.unit,
         " or ".join(sorted({f"{p.row}s" for p in families}, reverse=True)): lambda p: f"{len(p.rows):,}",
-        "genes or transcripts": lambda p: f"{len(p.columns):,}",
+        " or ".join(sorted({f"{p.column}s" for p in families})): lambda p: f"{len(p.columns):,}",
         "held out": lambda _p: " and ".join(held_out) or "nothing",
         "folds": lambda p: str(len(p.folds)),
         "tested in each fold": lambda p: f"{span([rows for rows, _ in p.tested])} × {span([columns for _, columns in p.tested])}",

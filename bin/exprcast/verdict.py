@@ -4,7 +4,7 @@ Where genes are in training, r_gene_dev is judged. Of a gene that is not, no mea
 tested is no skill; there r_gene is judged.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy.stats import norm
@@ -26,10 +26,11 @@ WITHOUT_CORRELATION = {
     "r_gene_dev": "are missing or do not differ from the training mean",
     "r_gene": "are missing or the same for all genes",
 }
+FRACTION = "fraction"  # the unit of shares that isoforms have in their genes
 UNITS = {
     "samples": "{n} {row}s",
     "groups": "{n} groups of samples",
-    "genes": "{n} genes",
+    "genes": "{n} {column}s",
     "replicate groups": "{n} groups of replicates",
 }
 SHARED = {
@@ -46,9 +47,11 @@ SHARED = {
     "promoter": "identical promoters",
 }  # fmt: skip
 CONTROLS = {
-    "permuted": ("The splicing factors of a sample", "with those of another sample of its biosample"),
-    "matched": ("Splicing factors rather than any genes", "with other genes of equal mean and spread in their place"),
-}  # what a control shows if the network is better, and what it reads
+    "permuted": ("the splicing factors of a sample", "with those of another sample of its biosample"),
+    "matched": ("splicing factors rather than any genes", "with other genes of equal mean and spread in their place"),
+}  # what carries a part of the prediction if the network is better than a control, and what that one reads
+SHOWN, NOT_SHOWN = "{} carry a part of it", "that {} carry any of it is not shown"
+TOO_FEW = "so few groups of samples cannot tell whether {} carry a part of it"
 MOST_NAMED = 6
 LEAST_MAPPED = 0.5  # share of the reads; a sample with less stands out
 LEAST_GENES = 0.5  # genes detected, as a part of the samples' median
@@ -114,7 +117,9 @@ def make_verdict(scores: Scores, predictions: Predictions, leakage: Sequence[Lea
     best, (kind, because) = best_rule(scores, predictions, metric), judge(scores, predictions, leakage)
     warnings = [*collapse_warning(predictions), *leakage_warnings(leakage, predictions)]
     own = estimate(scores, family, MODEL, metric)
-    question = QUESTION[held_out(leakage, predictions)]
+    question = predictions.reword(QUESTION[held_out(leakage, predictions)])
+    if predictions.unit == FRACTION:
+        question = question.replace("how expression differs", "how shares of isoforms differ")
     remarks = [
         *sample_remark(scores, predictions),
         *mean_remark(scores, predictions),
@@ -123,11 +128,11 @@ def make_verdict(scores: Scores, predictions: Predictions, leakage: Sequence[Lea
         *ceiling_remark(scores, family, metric),
     ]
     if best is None or kind == "unknown":
-        sentence = f"{family} cannot be judged: its predictions {WITHOUT_CORRELATION[metric]}, so they have no correlation ({metric} {number(own.value, 2)})."
+        sentence = f"{family} cannot be judged: its predictions {predictions.reword(WITHOUT_CORRELATION[metric])}, so they have no correlation ({metric} {number(own.value, 2)})."
         return Verdict("unknown", sentence, [], warnings, " ".join(remarks))
     rule, gain = estimate(scores, family, best, metric), estimate(scores, family, MODEL, metric, best)
     other, short = other_name(predictions, "simple "), other_name(predictions)
-    numbers = f"({metric} {number(own.value, 2)}; best {short}, {rule_name(best)}: {number(rule.value, 2)}; gain {number(gain.value, 2)}, {interval_text(gain)})"
+    numbers = f"({metric} {number(own.value, 2)}; best {short}, {rule_name(best)}: {number(rule.value, 2)}; gain {number(gain.value, 2)}, {interval_text(gain, predictions)})"
     words = {
         "better": f"{family} predicts {question} better than every {other} {numbers}.",
         "worse": f"{family} predicts {question} worse than the best {other} {numbers}.",
@@ -137,8 +142,8 @@ def make_verdict(scores: Scores, predictions: Predictions, leakage: Sequence[Lea
     tiles = [
         (number(own.value, 2), f"{metric} of {family}"),
         (number(rule.value, 2), rule_text),
-        (number(gain.value, 2), f"gain, {interval_text(gain)}"),
-        *twin_tile(scores, family, metric),
+        (number(gain.value, 2), f"gain, {interval_text(gain, predictions)}"),
+        *twin_tile(scores, predictions, metric),
         *ceiling_tile(scores, family, metric),
     ]
     return Verdict(kind, words[kind], tiles, warnings, " ".join(remarks))
@@ -156,9 +161,9 @@ def sample_remark(scores: Scores, predictions: Predictions) -> list[str]:
         return []
     gain = estimate(scores, family, MODEL, "r_sample", best)
     return [
-        f"Over {predictions.row}s, gene by gene, it has a median r_sample of {number(own.value, 2)}, "
+        f"Over {predictions.row}s, {predictions.column} by {predictions.column}, it has a median r_sample of {number(own.value, 2)}, "
         f"the best {other_name(predictions)} there ({rule_name(best)}) {number(values[best], 2)}; "
-        f"gain {number(gain.value, 2)}, {interval_text(gain, predictions.row)}."
+        f"gain {number(gain.value, 2)}, {interval_text(gain, predictions)}."
     ]
 
 
@@ -171,22 +176,22 @@ def mean_remark(scores: Scores, predictions: Predictions) -> list[str]:
 
 
 def control_remarks(scores: Scores, predictions: Predictions, metric: str) -> list[str]:
-    """Say what the family's own controls leave of the claim that its inputs carry the prediction, whichever way it goes."""
-    return [
-        control_remark(estimate(scores, predictions.family, MODEL, metric, name), *CONTROLS[name])
-        for name in predictions.controls
-        if name in CONTROLS
-    ]
+    """Say what the family's own controls leave of the claim that its inputs carry the prediction, whichever way it goes: a sentence a finding."""
+    found: dict[str, dict[str, Estimate]] = {}
+    for name in CONTROLS:
+        if name in predictions.controls:
+            gain = estimate(scores, predictions.family, MODEL, metric, name)
+            found.setdefault(TOO_FEW if gain.unit == "genes" else SHOWN if gain.low > 0 else NOT_SHOWN, {})[name] = gain
+    return [control_remark(finding, gains, predictions) for finding, gains in found.items()]
 
 
-def control_remark(gain: Estimate, shown: str, how: str) -> str:
-    """Return one control's sentence."""
-    numbers = f"the gain over the same network {how} is {number(gain.value, 2)}, {interval_text(gain)}"
-    if gain.unit == "genes":
-        return f"So few groups of samples cannot tell whether {shown[0].lower()}{shown[1:]} carry a part of it: {numbers}."
-    if gain.low > 0:
-        return f"{shown} carry a part of it: {numbers}."
-    return f"That {shown[0].lower()}{shown[1:]} carry any of it is not shown: {numbers}."
+def control_remark(finding: str, gains: Mapping[str, Estimate], predictions: Predictions) -> str:
+    """Return one sentence for all controls of which the same was found; `gains` over each of them."""
+    claims = [CONTROLS[name][0] for name in gains]
+    joined = (" and " if finding == SHOWN else ", or ").join(claims) + "," * (finding != SHOWN and len(claims) > 1)
+    told = finding.format(joined)
+    numbers = [f"{CONTROLS[name][1]} is {number(gain.value, 2)}, {interval_text(gain, predictions)}" for name, gain in gains.items()]
+    return f"{told[0].upper()}{told[1:]}: the gain over the same network {'; over one '.join(numbers)}."
 
 
 def twin_remark(scores: Scores, family: str, metric: str) -> list[str]:
@@ -197,10 +202,10 @@ def twin_remark(scores: Scores, family: str, metric: str) -> list[str]:
     )
 
 
-def twin_tile(scores: Scores, family: str, metric: str) -> list[tuple[str, str]]:
+def twin_tile(scores: Scores, predictions: Predictions, metric: str) -> list[tuple[str, str]]:
     """Return the same as a tile."""
-    own = estimate(scores, family, MODEL, metric, scope=NO_TWINS)
-    return [] if np.isnan(own.value) else [(number(own.value, 2), f"{metric} without near-duplicates, {interval_text(own)}")]
+    own = estimate(scores, predictions.family, MODEL, metric, scope=NO_TWINS)
+    return [] if np.isnan(own.value) else [(number(own.value, 2), f"{metric} without near-duplicates, {interval_text(own, predictions)}")]
 
 
 def ceiling_remark(scores: Scores, family: str, metric: str) -> list[str]:
@@ -236,16 +241,17 @@ def rule_name(name: str) -> str:
     return "the family's own" if name == "rule" else name
 
 
-def interval_text(one: Estimate, row: str = "sample") -> str:
+def interval_text(one: Estimate, predictions: Predictions) -> str:
     """Return an interval and what it was drawn over in words."""
     if np.isnan(one.low):
         return "no interval"
-    return f"95 % interval {number(one.low, 2)} to {number(one.high, 2)}{over(one, row)}"
+    return f"95 % interval {number(one.low, 2)} to {number(one.high, 2)}{over(one, predictions)}"
 
 
-def over(one: Estimate, row: str = "sample") -> str:
+def over(one: Estimate, predictions: Predictions) -> str:
     """Return what an interval was drawn over: " over 8 groups of samples"."""
-    return f" over {UNITS[one.unit].format(n=f'{one.n:,.0f}', row=row)}" if one.unit in UNITS else ""
+    words = {"n": f"{one.n:,.0f}", "row": predictions.row, "column": predictions.column}
+    return f" over {UNITS[one.unit].format(**words)}" if one.unit in UNITS else ""
 
 
 def collapse_warning(predictions: Predictions) -> list[str]:
