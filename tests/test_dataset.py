@@ -42,6 +42,8 @@ def plant_pairs(file, gene, other):
 
 
 def plant_transcripts(file, gene=(0, 0, 3), isoform=(1, 1, 0), unit="tpm"):
+    for key in ("transcripts", "expression/transcript", "lists/isoform", "lists/splicing_factor"):
+        del file[key]
     file["transcripts/id"] = np.array([f"T{i}" for i in range(len(gene))], dtype=h5py.string_dtype())
     file["transcripts/gene"] = np.array(gene, np.int32)
     file["expression/transcript"] = np.ones((8, len(gene)), np.float32)

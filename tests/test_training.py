@@ -107,7 +107,8 @@ def test_plain_gradient_descent_is_what_a_loop_by_hand_does():
         with torch.no_grad():
             for weight, gradient in zip(model.parameters(), gradients, strict=True):
                 weight -= PLAIN.learning_rate * gradient
-    assert all(torch.equal(value, model.state_dict()[name]) for name, value in result.weights.items())
+    for name, value in result.weights.items():  # where memory lies decides how sums are rounded
+        torch.testing.assert_close(value, model.state_dict()[name], rtol=1e-5, atol=1e-6)
     assert [list(index) for index in seen[::2]] == [list(TRAIN)] * PLAIN.epochs
     assert result.epochs == len(result.history) == PLAIN.epochs
 
