@@ -171,8 +171,8 @@ def difference(group: Sequence[Tested], one: Tested) -> str:
 def differing_values(shared: Shared) -> str:
     """Say in what two files differ where both test a cell: observed values or training means; "" if in neither."""
     first, other = shared.files
-    for fold in range(len(shared.folds)):
-        for rows in (block for block in shared.blocks() if shared.tested[fold, block].any()):
+    for rows in shared.blocks():
+        for fold in np.flatnonzero(shared.tested[:, rows].any(axis=1)):
             known = ~np.isnan(shared.observed(fold, rows, TEST))
             for name, read in (("observed values", read_observed), ("training means", read_mean)):
                 values = [shared.take(file, partial(read, file), fold, rows) for file in (first, other)]

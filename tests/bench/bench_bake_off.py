@@ -13,7 +13,7 @@ import pytest
 from bench_evaluation import BIN, MIB, write_dataset, write_predictions
 
 FAMILIES, RULES = 6, ("kernel", "mean", "rule")
-MOST_S, MOST_GB = 900, 2.0  # the memory of the label table, without a retry
+MOST_S, MOST_GB = 1200, 2.0  # CPU time; the memory of the label table, without a retry
 
 
 @pytest.mark.parametrize("hold_out", ["samples", "genes"])
@@ -28,4 +28,4 @@ def test_six_families_are_compared_in_2_GB(tmp_path, hold_out):
     for path in files:
         path.unlink()
     print(f"\n{hold_out} held out: {wall_s:.1f} s, {facts['cpu_s']:.1f} s of CPU time, {facts['peak_mib'] * MIB / 1e9:.2f} GB")
-    assert wall_s <= MOST_S and facts["peak_mib"] * MIB / 1e9 <= MOST_GB
+    assert facts["cpu_s"] <= MOST_S and facts["peak_mib"] * MIB / 1e9 <= MOST_GB
