@@ -145,6 +145,21 @@ def test_the_state_ships_the_scale_and_the_encoder_of_training_samples(planted):
         assert z.numpy().mean(axis=0) == pytest.approx(0, abs=1e-4) and z.numpy().std(axis=0) == pytest.approx(1, abs=1e-4)
 
 
+def test_held_out_samples_change_nothing_that_is_learned(tmp_path):
+    states = []
+    for name in ("as_is", "changed"):
+        planted_dataset(tmp_path / f"{name}.h5", samples=24, donors=12, genes=40)
+        with h5py.File(tmp_path / f"{name}.h5", "r+") as file:
+            held_out = np.flatnonzero(file["folds/sample_role"][0] != TRAIN) if name == "changed" else []
+            for entry in ("expression/gene", "expression/transcript"):
+                values = file[entry][:]
+                values[held_out] *= 5
+                file[entry][...] = values
+        dataset = Dataset(tmp_path / f"{name}.h5")
+        states.append(deepsf_paper.prepare(dataset, train_rows(dataset, 0), config_of("ensemble", autoencoder_epochs=2)))
+    assert states[0].keys() == states[1].keys() and all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
 def test_genes_without_values_count_as_their_mean(tmp_path):
     """A gene that one sample lacks, one that no training sample has, and one that does not vary."""
     planted_dataset(tmp_path / "dataset.h5", samples=12, donors=12, genes=40)
