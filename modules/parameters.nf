@@ -44,7 +44,7 @@ def checkParameters(params) {
     def opened = rules.collectEntries { name, rule -> [name, openFiles(values[name], rule.format)] } + [samples: sheet.samples, external: external.rows, families: values.apply || ofSequence || values.families == 'none' ? [] : splitFamilies(values.families)]
     def settled = opened + (bundles ? [bin_bp: bundles[0].bin_bp, assembly: bundles[0].assembly] : [:])
     def shown = (bundles ? values + [families: bundles*.family.join(',')] + bundles[0].subMap(['bin_bp', 'assembly']) : values).findAll { name, value -> value != null && !(name in ['outdir', 'help', 'version']) }
-    groups.collectEntries { key, group -> [key, settled.subMap(group.properties.keySet())] } + [shown: shown, bundles: bundles, networks: sequenceNetworks(values, applied.bundles), completed: completing(values, applied.bundles), computed: [halflife: familiesThatRead(values.families, 'promoters/halflife') as boolean, of_bases: familiesThatRead(values.families, 'promoters/sequence'), of_isoforms: familiesThatRead(values.families, 'lists/splicing_factor')]]
+    groups.collectEntries { key, group -> [key, settled.subMap(group.properties.keySet())] } + [shown: shown, bundles: bundles, networks: sequenceNetworks(values, applied.bundles), completed: completing(values, applied.bundles), computed: [halflife: familiesThatRead(values.families, 'promoters/halflife') as boolean, of_bases: familiesThatRead(values.families, 'promoters/sequence'), of_isoforms: familiesThatRead(values.families, 'lists/splicing_factor'), of_shares: familiesThatRead(values.families, 'fraction')]]
 }
 
 // Return {group: {title, description, properties: {name: rule}}} of nextflow_schema.json.

@@ -14,7 +14,8 @@ extract(dataset, config, state, allocate)
 examples(dataset, config, state, extracted) → Examples
                    `extracted` are these arrays by name, read-only
 Model(config, sizes)
-                   a torch module: called with the inputs of a batch it returns (batch, outputs) in the targets' space
+                   a torch module: called with the inputs of a batch it returns (batch, outputs) in the targets' space; `least_batch`,
+                   where it has that, is how many training examples it needs at once (batch norm: 2)
 fit_rule(examples, train) → {name: array};  rule(examples, fitted, index) → (index, outputs)
                    the family's own strong simple predictor, printed with the baselines
 CONTROLS           names of other inputs that networks of the same kind are trained on and predict from, to be held against (default none)
