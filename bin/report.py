@@ -12,6 +12,7 @@ from exprcast.bake_off_table import read_bake_off
 from exprcast.cli import InputError, log, run, whole_file
 from exprcast.cohort import cohort_of_dataset, cohort_of_table, cohort_section
 from exprcast.dataset import Dataset
+from exprcast.factor_shares import read_factor_shares
 from exprcast.locus import locus_section, read_loci
 from exprcast.methods import methods_section
 from exprcast.page import Section, Verdict, render_page
@@ -122,7 +123,7 @@ def judge_models(
         observed_section(families, scores, read_samples(options.samples), leakage),
         *([genes_section(several, genes)] if several else []),
         *place_sections(dataset, shares, families, r_samples),
-        attribution_section(shares, dataset.symbols if dataset else {}),
+        attribution_section(shares, dataset.symbols if dataset else {}, read_factor_shares(shares, dataset)),
         run_section(families, leakage),
         curves_section([read_history(path) for path in options.histories]),
         leakage_section(leakage, max(len(predictions.folds) for predictions in families)),

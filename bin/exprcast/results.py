@@ -19,6 +19,7 @@ HISTORY_COLUMNS = ("epoch", "seed", "train_loss", "valid_loss")
 READ_TEXTS = ("sample", "layout", "strandedness", "remark")
 READ_MAY_LACK = ("unique_share", "forward_share", "fragment_mean", "fragment_sd")
 BLOCK = 8_192
+FACTORS = "shares/factors"  # of families that read splicing factors; factor_shares.py tells of them
 
 
 class Predictions(NamedTuple):
@@ -243,7 +244,8 @@ def read_shares(path: Path) -> Shares:
 
 def feature_shares(file: h5py.File) -> dict[str, float]:
     """Return the mean |share| of each feature that has a name."""
-    named = [shares for shares in file.get("shares", {}).values() if "names" in shares.attrs and len(shares)]
+    named = [file[f"shares/{name}"] for name in file.get("shares", ()) if f"shares/{name}" != FACTORS]
+    named = [shares for shares in named if "names" in shares.attrs and len(shares)]
     return {
         str(name): float(worth)
         for shares in named

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from exprcast.factor_shares import FactorShares, factor_blocks
 from exprcast.figures import MOST_BARS, draw_curves, draw_distance, draw_reads
 from exprcast.page import Cell, Picture, Pictures, Section, Table, Terms, Text, number
 from exprcast.results import History, Predictions, Reads, Shares
@@ -249,8 +250,10 @@ def as_number(text: str) -> float:
     return float(text) if re.fullmatch(r"\d+(\.\d+)?([eE][-+]?\d+)?", text) else 0.0
 
 
-def attribution_section(shares: Sequence[Shares], symbols: Mapping[str, str] = MappingProxyType({})) -> Section:
-    """How far from the TSS a prediction's shares lie, which features and landmarks they are of, and whether they add up; symbols of genes by id."""
+def attribution_section(
+    shares: Sequence[Shares], symbols: Mapping[str, str] = MappingProxyType({}), factors: Sequence[FactorShares] = ()
+) -> Section:
+    """How far from the TSS a prediction's shares lie, which features, landmarks and factors they are of, and whether they add up; symbols of genes by id."""
     if not shares:
         return Section("attribution", "What predictions rest on", [Text("No attributions were given.")])
     names = ("family", "fold", "seed", "method")
@@ -271,6 +274,7 @@ def attribution_section(shares: Sequence[Shares], symbols: Mapping[str, str] = M
         Pictures(pictures),
         *feature_tables(order),
         *carrier_tables(order, symbols),
+        *(block for one in factors for block in factor_blocks(one)),
         Table("One row a trained model", head, rows, words=(3,)),
     ])  # fmt: skip
 
