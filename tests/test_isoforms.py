@@ -9,6 +9,7 @@ from exprcast.cell_state import learn_state, matched_genes, read_state
 from exprcast.cli import InputError
 from exprcast.dataset import TEST, Dataset
 from exprcast.isoforms import LEAST_PART, Isoforms, fill_genes
+from exprcast.tables import read_table
 from folds_run import predict
 from planted import planted_dataset
 from test_landmarks import write
@@ -154,3 +155,15 @@ def test_other_predictions_are_refused_in_a_line(planted, shares, tmp_path):
     with pytest.raises(InputError, match=r"other.h5: predictions in log2\(tpm \+ 1\); shares of isoforms are needed"):
         run_script("isoform_levels", "--predictions", other, "--dataset", planted[0], "--out", out)
     assert not out.exists()
+
+
+def test_an_isoforms_symbol_is_that_of_its_gene(planted, shares, tmp_path):
+    dataset = Dataset(planted[0])
+    tables = [word for name in ("samples", "genes") for word in (f"--{name}-out", tmp_path / f"{name}.tsv")]
+    run_script("evaluate", "--predictions", shares, "--dataset", dataset.path, *tables, "--out", tmp_path / "scores.tsv")
+    symbols, gene_of = (
+        dataset.text("genes/symbol"),
+        dict(zip(dataset.text("transcripts/id"), dataset.array("transcripts/gene"), strict=True)),
+    )
+    rows = [row for _, row in read_table(tmp_path / "genes.tsv", ("gene", "symbol"))]
+    assert rows and all(row["symbol"] == symbols[gene_of[row["gene"]]] for row in rows)
