@@ -34,7 +34,7 @@ workflow {
     models = MODELS(dataset.h5, dataset.folds, options.models + [of_bases: options.computed.of_bases], seed)
     shown = [histories: models.histories, attributions: models.attributions, peak_stats: accessibility.stats, read_stats: expression.read_stats, expression_stats: expression.stats, cohort: sample_table]
     parameters = WRITE_PARAMETERS(channel.of(options.shown + [pipeline: [exprcast: workflow.manifest.version, nextflow: workflow.nextflow.version.toString()]]))
-    evaluation = EVALUATION(models.predictions, dataset.h5, dataset.leakage, dataset.nearest, shown, parameters.filter { !options.bundles && !options.networks && !options.completed }, options.models.subMap(['ensemble']) + [of_shares: options.computed.of_shares], seed)
+    evaluation = EVALUATION(models.predictions, dataset.h5, dataset.leakage, dataset.nearest, shown, parameters.filter { !options.bundles && !options.networks && !options.completed }, options.models.subMap(['ensemble', 'isoform_genes']) + [of_shares: options.computed.of_shares], seed)
     bundled = evaluation.matrices.filter { path -> !(path.baseName in options.computed.of_isoforms) } // nothing reads transcripts of new samples
     bundles = BUNDLES(bundled, models.trained_files, models.baselines, models.costs, dataset.h5, evaluation.summary)
     application = APPLICATION(options.bundles, checked.chrom_sizes, options.inputs.dataset, samples.table, accessibility.bins, expression.matrices, accessibility.stats, options.models, parameters.filter { options.bundles }, seed)

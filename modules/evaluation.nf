@@ -32,13 +32,13 @@ process COMBINE {
     """
 }
 
-// Multiply shares of isoforms by the levels of their genes, as measured.
+// Multiply shares of isoforms by the levels of their genes, as measured or as another family predicts them.
 process ISOFORM_LEVELS {
     tag "${predictions.baseName}"
     label 'table'
 
     input:
-    path predictions
+    tuple path(predictions), path(genes, arity: '0..1', stageAs: 'genes/*')
     path dataset
     val code
 
@@ -240,14 +240,15 @@ workflow EVALUATION {
     nearest     // nearest.tsv: what in training is most similar to each sample or gene that is tested
     shown       // {histories, attributions, peak_stats, read_stats, expression_stats, cohort}: what else the report shows, each a channel of files
     parameters  // parameters.json; nothing where there is no page to write
-    options     // {ensemble: predict also by the weighted mean of all, of_shares: families that predict shares of isoforms}
+    options     // {ensemble: predict also by the weighted mean of all, of_shares: families that predict shares of isoforms, isoform_genes: the one whose genes they are parts of, or null}
     seed        // of the bootstrap
 
     main:
     gathered = predictions.groupTuple().map { family, files -> [family, files.toSorted { file -> file.name }] }
     combined = COMBINE(gathered, codeFingerprint(['combine.py']))
     averaged = ENSEMBLE(sortedFiles(combined.h5).filter { files -> files && options.ensemble }, dataset, codeFingerprint(['ensemble.py']))
-    levels = ISOFORM_LEVELS(combined.h5.filter { path -> path.baseName in options.of_shares }, dataset, codeFingerprint(['isoform_levels.py']))
+    genes = sortedFiles(combined.h5.filter { path -> path.baseName == options.isoform_genes }).map { files -> [files] }
+    levels = ISOFORM_LEVELS(combined.h5.filter { path -> path.baseName in options.of_shares }.combine(genes), dataset, codeFingerprint(['isoform_levels.py']))
     predicted = combined.h5.mix(averaged.h5, levels.h5)
     families = sortedFiles(predicted)
     scored = EVALUATE(families.filter { files -> files }, dataset, nearest, seed, codeFingerprint(['evaluate.py']))

@@ -36,7 +36,7 @@ def checkParameters(params) {
     def applied = values.apply && !wrong.apply ? readBundles(asFile(values.apply)) : [bundles: [], problems: []]
     def isoforms = wrong.transcripts || values.apply ? [] : wrongIsoforms(values, values.transcripts ? asFiles(values.transcripts, rules.transcripts.format) : [])
     def ofSequence = sequenceWays(values) || values.weights
-    def asked = withoutEffect(values, rules) + wrongFolds(values) + isoforms + (wrong.samples ? [] : wrongSources(values, sheet, external.rows)) + (wrong.families ? [] : unknownFamilies(values.families))
+    def asked = withoutEffect(values, rules) + wrongFolds(values) + wrongLevels(values) + isoforms + (wrong.samples ? [] : wrongSources(values, sheet, external.rows)) + (wrong.families ? [] : unknownFamilies(values.families))
     def ways = ofSequence ? wrongSequences(given, rules, applied.bundles) : (values.apply ? wrongApplication(given, rules, sheet, applied.bundles) : asked)
     stopOn(unknownNames(params.keySet(), rules) + wrong.values().flatten() + applied.problems + ways + sheet.problems + external.problems)
     notes(values, sheet).each { line -> log.warn(line) }
@@ -119,6 +119,14 @@ def wrongFolds(values) {
         untold && values.hold_out != 'samples' && values.gene_groups =~ 'paralogs' ? "--gene_groups ${values.gene_groups}: which genes are paralogs is not known; give --paralogs, or --fasta, whose promoters are compared" : null,
         values.fold_table && values.hold_out == 'both' ? '--hold_out both: a --fold_table splits samples or genes; give --hold_out samples or --hold_out genes' : null,
     ].findAll()
+}
+
+// Return what is wrong with the family whose genes isoforms are parts of: no line or one.
+def wrongLevels(values) {
+    def chosen = splitFamilies(values.families ?: '').collect { family, _preset -> family }
+    def shares = familiesThatRead(values.families, 'fraction')
+    def wrong = shares ? (values.isoform_genes in chosen - shares ? null : "--families ${values.families} predicts no genes by that name") : 'no family of this run predicts shares of isoforms'
+    values.isoform_genes && wrong ? ["--isoform_genes ${values.isoform_genes}: ${wrong}"] : []
 }
 
 // Return what is wrong with the way in: exactly one of files, ready promoters, a matrix, a dataset and a simulation, and with files all that they need.
