@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from test_bad_input import expect_refused
 
-from exprcast.dataset import TEST, Dataset
+from exprcast.dataset import TEST, Dataset, write_array
 from exprcast.folds import make_folds
 from exprcast.score_tables import POOLED
 from exprcast.tables import read_table
+from planted import planted_dataset
 
 ROOT = Path(__file__).parents[2]
 ISOFORM = ROOT.parent / "shared/data/isoform"
@@ -135,6 +136,24 @@ def test_readme_command_is_as_good_on_one_donor_of_the_macrophages_as_recorded(r
         assert file["knocked_down/factors"].shape == file["shares/factors"].shape == (4 * 5, 161)
     assert not (run.results / "models").exists(), "nothing could read transcripts of new samples"
     warn_of_older("isoform", "deepsf")
+
+
+def test_published_networks_stand_beside_deepsf_and_have_levels_already(pipeline, tmp_path):
+    planted_dataset(tmp_path / "planted.h5", samples=24, donors=8, genes=40, folds=2)
+    with h5py.File(tmp_path / "planted.h5", "r+") as file:  # one of the folds
+        for name in ("folds/sample_role", "folds/gene_role"):
+            roles, attributes = file[name][:1], dict(file[name].attrs)
+            del file[name]
+            write_array(file, name, roles, **attributes)
+    words = ["--dataset", tmp_path / "planted.h5", "--families", "deepsf:quick,deepsf_paper:ensemble", "--attribution_genes", 0]
+    run = pipeline(tmp_path, *words, "--refit")
+    assert run.status == 0, run.text
+    made = sorted(path.name for path in (run.results / "predictions").glob("*.h5"))
+    assert made == ["deepsf.h5", "deepsf_levels.h5", "deepsf_paper.h5"]
+    rows = [row for row in scores_of(run) if row["family"] == "deepsf_paper"]
+    assert {row["predictor"] for row in rows} > {"model", "mean", "rule", "permuted", "matched"}
+    compared = [row for _, row in read_table(run.results / "bake_off.tsv", ())]
+    assert {row["predictor"].split(".")[0] for row in compared if row["cells"] == "common"} > {"deepsf_levels", "deepsf_paper"}
 
 
 def scores_of(run):
