@@ -53,11 +53,12 @@ Files of --out:
   expression.tsv.gz       TPM; the same gene ids with another version, rows in another order
   true_transcripts.tsv.gz what the reads are drawn from: TPM; the transcripts of a gene add up to its value in expression.tsv.gz
   factors.tsv             the list of splicing factors that a user would bring: factors and decoys
+  landmarks.tsv, targets.tsv    a random quarter of the genes, and all others: the lists that a user would bring
   splicing.tsv            a row a transcript that a factor acts on; effect, logit a sd; share, its mean over samples without the factor
   promoters.tsv           copies, where each begins (bp from the TSS, below 0 is upstream), half-life terms, other and base, log2
   truth.tsv               a row a gene and element of its window; distance_bp below 0 is upstream on the gene's strand
   oracle.tsv.gz           log2(TPM + 1)
-Ids in the last six have no version.
+Ids in the last eight have no version.
 """
 
 from argparse import ArgumentDefaultsHelpFormatter, ArgumentParser, Namespace
@@ -69,6 +70,7 @@ from exprcast.cli import log, run, whole_folder, write_task
 from exprcast.simulation.cohort import name_samples, write_samplesheet
 from exprcast.simulation.expression import correlate, draw_shares, express, write_expression, write_transcript_levels, write_truth
 from exprcast.simulation.genome import place_genes, write_genome
+from exprcast.simulation.landmarks import choose_landmarks, write_landmarks
 from exprcast.simulation.peaks import World, open_elements, place_elements, write_peaks
 from exprcast.simulation.promoters import draw_promoters, write_promoter_truth
 from exprcast.simulation.reads import write_reads
@@ -80,7 +82,7 @@ from exprcast.simulation.transcripts import model_genes, write_annotation
 PARTS = (  # one seed each; append new ones
     *("genes", "elements", "accessibility", "calls", "expression"),
     *("transcripts", "sequence", "fractions", "reads", "promoters"),
-    "splicing",
+    *("splicing", "landmarks"),
 )
 
 
@@ -110,6 +112,7 @@ def simulate_cohort(out: Path, sizes: Sizes, noise: float, seed: int, cpus: int)
         write_transcript_levels(folder / "true_transcripts.tsv.gz", cohort, transcripts, levels)
         write_promoter_truth(folder / "promoters.tsv", genes, promoters, expression.base)
         write_factors(folder / "factors.tsv", genes, splicing)
+        write_landmarks(folder, genes, choose_landmarks(len(genes.ids), rng["landmarks"]))
         write_splicing_truth(folder / "splicing.tsv", genes, transcripts, shares, splicing)
         singles = write_truth(folder / "truth.tsv", genome, genes, elements)
         if sizes.reads:

@@ -93,6 +93,21 @@ def test_noise_of_expression_leaves_every_other_part_alone(small, tmp_path):
     assert {name for name in noisy if noisy[name] != quiet[name]} == {"expression.tsv.gz", "true_transcripts.tsv.gz"}
 
 
+def test_a_quarter_of_the_genes_are_landmarks_and_all_others_targets(default, small, tmp_path):
+    """Drawn for the whole cohort, neither first in the genome nor of one chromosome; the seed, and nothing else, decides."""
+    genes = [row["id"] for row in rows_of(default / "genes.tsv")]
+    symbols = {row["id"]: row["symbol"] for row in rows_of(default / "genes.tsv")}
+    lists = {name: rows_of(default / f"{name}.tsv") for name in ("landmarks", "targets")}
+    landmarks, targets = ([row["gene_id"] for row in rows] for rows in lists.values())
+    assert len(landmarks) == 150 and sorted([*landmarks, *targets]) == sorted(genes)
+    assert all(row == {"gene_id": row["gene_id"], "symbol": symbols[row["gene_id"]]} for rows in lists.values() for row in rows)
+    places = [genes.index(gene) for gene in landmarks]
+    assert places == sorted(places) and min(np.histogram(places, 4, (0, 600))[0]) > 20
+    assert [len(rows_of(small / f"{name}.tsv")) for name in ("landmarks", "targets")] == [10, 30]
+    quiet = made(tmp_path / "quiet", *SMALL, "--noise", "0", "--samples", "9")
+    assert (quiet / "landmarks.tsv").read_bytes() == (small / "landmarks.tsv").read_bytes()
+
+
 def test_sizes_are_those_asked_for(tmp_path):
     sizes = "--samples 9 --genes 31 --chromosomes 3 --replicates 1 --donors-per-biosample 3 --reads 0"
     folder = made(tmp_path / "cohort", *sizes.split())
