@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from exprcast.cli import InputError
 from exprcast.dataset import Dataset, create_dataset, write_array
 from exprcast.families import dgex, dgex_transductive
 from exprcast.family import make_config, make_model
@@ -124,6 +125,15 @@ def test_in_a_series_both_sides_are_z_scores_of_that_series(tmp_path):
         np.testing.assert_allclose(examples.values[members], z[:, 2:], rtol=1e-4, atol=1e-5)
     assert np.isnan(examples.values[7:]).all() and not examples.landmarks[7:].any(), "two samples have no standard deviation to speak of"
     assert examples.unit == "zscore"
+
+
+def test_series_that_are_all_too_small_in_training_are_refused(tmp_path):
+    values = np.random.default_rng(0).normal(size=(8, 4))
+    dataset = write(tmp_path / "d.h5", values, 2, batch=list("abababab"))
+    with pytest.raises(InputError, match=r"no series \(samples of one batch\) has 3 of the 4 training samples, .* or none: then all"):
+        read(dgex_transductive, dataset, range(4))
+    assert np.isfinite(read(dgex_transductive, dataset, range(5)).values[:5:2]).all(), "three are enough"
+    assert np.isfinite(read(dgex_transductive, write(tmp_path / "one.h5", values, 2), range(4)).values).all()
 
 
 def test_a_set_is_a_series_of_its_own_and_without_any_all_samples_are_one(tmp_path):

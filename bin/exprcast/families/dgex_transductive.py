@@ -65,6 +65,11 @@ def prepare(dataset: Dataset, rows: Rows, config: Config) -> dict:
     """Learn nothing of values but keep which samples are in training; say which are of too small a series."""
     number = series_of(dataset)[rows.samples]
     alone = int((np.bincount(number)[number] < LEAST_SERIES).sum())
+    if alone == len(number):
+        raise InputError(
+            f"dgex_transductive: no series (samples of one batch) has {LEAST_SERIES} of the {alone:,} training samples, which z-scores within it need; "
+            "give larger batches, or none: then all samples are one series"
+        )
     if alone:
         log.warning(
             f"warning: {alone:,} training samples are of series with fewer than {LEAST_SERIES} of them: without z-scores they teach nothing"
