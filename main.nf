@@ -20,13 +20,14 @@ workflow {
     options = checkParameters(params)
     seed = options.run.seed
 
-    samples = SAMPLES(options.inputs + options.isoforms, options.simulation, seed)
+    listed = options.inputs.samples ? options.matrices.subMap(['landmarks', 'targets']) : [:] // of a matrix MATRICES reads the lists
+    samples = SAMPLES(options.inputs + options.isoforms + listed, options.simulation, seed)
     checked = CHECKED_BUNDLES(options.bundles)
     reference = REFERENCE(samples.genes, samples.fasta, samples.chrom_sizes.mix(checked.chrom_sizes), options.inputs + options.tables + options.folds + [computed: options.computed])
     expression = EXPRESSION(samples.reads, samples.transcript_fasta, reference.transcripts, samples.tables, samples.table, options.inputs + options.tables)
     accessibility = ACCESSIBILITY(samples.peaks, reference.chrom_sizes, options.tables)
     isoforms = ISOFORMS(expression.transcripts, samples.factors, options.inputs + options.matrices + options.isoforms)
-    features = expression.matrices.mix(accessibility.bins, reference.features, isoforms.tables)
+    features = expression.matrices.mix(accessibility.bins, reference.features, isoforms.tables, samples.lists)
     modelled = reference.tables.filter { _files -> options.models.families }.mix(isoforms.reference) // --families none stops here
     sample_table = samples.table.mix(isoforms.samples)
     matrices = MATRICES(options.completed ? options.matrices + [matrix: null] : options.matrices, options.folds, options.tables.min_detected, seed)
@@ -56,7 +57,7 @@ workflow {
     share_tracks = models.tracks
     reference = reference.files
     kallisto = expression.kallisto
-    inputs = samples.simulated_factors
+    inputs = samples.simulated_lists
     truth = samples.truth.flatten()
     matrix_tables = matrices.tables
     tables = sample_table.mix(expression.files, isoforms.without_gene, dataset.lost_ids, evaluation.tables, application.tables)

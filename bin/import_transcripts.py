@@ -48,7 +48,7 @@ def import_transcripts(options: argparse.Namespace) -> None:
         write_table(folder / "genes.tsv", ["id", "symbol", "chrom", "strand", "biotype"], genes)
         write_table(folder / "tss.tsv", ["gene", "position", "source"], [])
         (folder / "chrom.sizes").write_text(f"{UNKNOWN}\t1\n")
-        write_table(folder / "factors.tsv", ["gene", "symbol"], [(factor.gene, factor.symbol) for factor in factors])
+        write_table(folder / "factors.tsv", ["gene_id", "symbol"], [(factor.gene, factor.symbol) for factor in factors])
         lost = [(transcript,) for transcript, gene in zip(found.matrix.features, found.genes, strict=True) if not gene]
         write_table(folder / "transcripts_without_gene.tsv", ["transcript"], sorted(lost))
     log.info(

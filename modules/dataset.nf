@@ -9,7 +9,7 @@ process ASSEMBLE_DATASET {
     input:
     path(samples, arity: '0..*') // none in a run of genes alone
     tuple path(genes), path(tss), path(chrom_sizes, stageAs: 'genome/*')
-    tuple val(keys), path(files, arity: '1..*')
+    tuple val(keys), path(files, arity: '1..*', stageAs: 'tables?/*') // lists have the names that users gave them
     tuple val(hold_out), val(folds), val(gene_folds), val(group_by), val(gene_groups), val(seed)
     path(fold_table, arity: '0..*', stageAs: 'folds/*')
     tuple val(min_detected), val(assembly)

@@ -145,7 +145,7 @@ def wrongSources(values, sheet, external) {
     wrongReading(values, ways[0]) + own + (ways[0] in ['files', 'promoters'] && !values.samples ? wrongGenesAlone(values) : [])
 }
 
-// Return what is wrong where families that read landmark genes have no matrix, those that read factors no transcripts, or there is nothing for the chosen ones.
+// Return what is wrong where families that read landmark genes have no lists of them, those that read factors no transcripts, or there is nothing for the chosen ones.
 def wrongReading(values, way) {
     def known = knownFamilies().keySet()
     def chosen = splitFamilies(values.families ?: '').collect { family, _preset -> family }.findAll { family -> family in known }
@@ -153,10 +153,11 @@ def wrongReading(values, way) {
         .collectEntries { name, words -> [name, [what: words[0], families: familiesWith(known.join(','), words[1])]] }
     def blind = readers[way] ? chosen - readers[way].families : []
     def lost = readers.collectEntries { name, reader -> [name, chosen.findAll { family -> family in reader.families }] }
+    def landmarks = way == 'promoters' || (way == 'files' && !(values.landmarks && values.targets))
     def factors = way == 'promoters' || (way == 'files' && !values.factors) || (way == 'simulate' && !values.simulate_reads)
     [
         blind ? "--families ${blind.join(',')}: reads no ${readers[way].what}, and ${way == 'matrix' ? 'a matrix has' : 'transcripts have'} nothing else; choose from ${(readers[way].families + ['none']).join(', ')}" : null,
-        way in ['files', 'promoters', 'simulate'] && lost.matrix ? "--families ${lost.matrix.join(',')}: reads landmark genes; give --matrix with --landmarks and --targets" : null,
+        landmarks && lost.matrix ? "--families ${lost.matrix.join(',')}: reads landmark genes; give --landmarks and --targets, with --matrix or --samples" : null,
         factors && lost.transcripts ? "--families ${lost.transcripts.join(',')}: reads splicing factors; give --factors, with reads or --transcripts" : null,
     ].findAll()
 }
@@ -190,6 +191,7 @@ def wrongFiles(values, samples) {
         samples || (values.labels && !values.expression) ? null : 'files without a samplesheet: give --samples, too',
         oneOf(values, ['gtf', 'gene_table'], 'where genes lie'),
         oneOf(values, ['fasta', 'chrom_sizes'], 'how long chromosomes are'),
+        (values.landmarks == null) == (values.targets == null) ? null : '--landmarks, --targets: give both lists or none: the genes that others are predicted from, and those others',
         reads && !values.transcript_fasta ? "--transcript_fasta is needed: sample ${reads[0].sample} has reads; give the cDNA (and ncRNA) FASTA of the annotation" : null,
         values.transcript_fasta && samples && !reads ? '--transcript_fasta is for reads, and no sample has reads_1' : null,
         silent && !values.expression && !values.transcripts ? "sample ${silent.sample} has no reads_1: give --expression, a table that has it" : null,

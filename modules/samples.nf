@@ -19,6 +19,8 @@ process SIMULATE_COHORT {
     path('cdna.fa.gz', emit: cdna)
     path('expression.tsv.gz', emit: expression)
     path('factors.tsv', emit: factors)
+    path('landmarks.tsv', emit: landmarks)
+    path('targets.tsv', emit: targets)
     path('{truth.tsv,promoters.tsv,splicing.tsv,oracle.tsv.gz,expression.tsv.gz,true_transcripts.tsv.gz}', emit: truth)
     path('task.json', topic: tasks)
 
@@ -40,7 +42,7 @@ process SIMULATE_COHORT {
     stub:
     """
     mkdir peaks reads
-    touch annotation.gtf.gz genome.fa.gz cdna.fa.gz expression.tsv.gz truth.tsv promoters.tsv splicing.tsv factors.tsv oracle.tsv.gz true_transcripts.tsv.gz task.json
+    touch annotation.gtf.gz genome.fa.gz cdna.fa.gz expression.tsv.gz truth.tsv promoters.tsv splicing.tsv factors.tsv landmarks.tsv targets.tsv oracle.tsv.gz true_transcripts.tsv.gz task.json
     touch peaks/{S1,S2}.narrowPeak.gz reads/{S1,S2}_R{1,2}.fastq.gz
     printf 'sample,reads_1,reads_2,peaks\\n' > samples.csv
     printf '%s,reads/%s_R1.fastq.gz,reads/%s_R2.fastq.gz,peaks/%s.narrowPeak.gz\\n' S1 S1 S1 S1 S2 S2 S2 S2 >> samples.csv
@@ -62,7 +64,7 @@ process WRITE_SAMPLE_TABLE {
 
 workflow SAMPLES {
     take:
-    inputs     // {samples: rows, gtf or gene_table, fasta or chrom_sizes, transcript_fasta: files, expression: files, factors: a list or null}
+    inputs     // {samples: rows, gtf or gene_table, fasta or chrom_sizes, transcript_fasta: files, expression: files, factors, landmarks, targets: a list each, or null}
     simulation // {simulate, simulate_samples, simulate_genes, simulate_reads, simulate_noise}
     seed
 
@@ -79,7 +81,10 @@ workflow SAMPLES {
     transcript_fasta = channel.fromList(given(inputs.transcript_fasta)).mix(cohort.cdna.filter { _file -> simulation.simulate_reads })
     tables = channel.fromList(inputs.expression ?: []).mix(cohort.expression.filter { _file -> !simulation.simulate_reads })
     factors = channel.fromList(given(inputs.factors)).mix(cohort.factors)
-    simulated_factors = cohort.factors
+    landmarks = channel.fromList(given(inputs.landmarks)).mix(cohort.landmarks)
+    targets = channel.fromList(given(inputs.targets)).mix(cohort.targets)
+    lists = landmarks.map { file -> ['lists/landmark', file] }.mix(targets.map { file -> ['lists/target', file] })
+    simulated_lists = cohort.factors.mix(cohort.landmarks, cohort.targets)
     truth = cohort.truth
 
     emit:
@@ -92,7 +97,8 @@ workflow SAMPLES {
     chrom_sizes      // where there is no genome
     transcript_fasta // cDNA
     factors          // a list of genes whose proteins splice
-    simulated_factors // that of a simulation: some act, some are decoys
+    lists            // [lists/landmark, landmarks.tsv]: genes that others are predicted from, and these
+    simulated_lists  // those of a simulation; of its factors some act, some are decoys
     truth
 }
 

@@ -304,7 +304,7 @@ def write_imported(folder, samples=SAMPLES, genes=TRANSCRIPTS, unit="tpm", value
         table = np.tile(np.array([2, 4, 8, 0.5, 4, 1, 32]), (len(samples), 1)) if values is None else values
         file["value"] = np.array(table, np.float32) + np.arange(len(samples), dtype=np.float32)[:, None] * 0.01
         file["value"].attrs["unit"] = unit
-    write_table(folder / "factors.tsv", ["gene", "symbol"], [(GENES[1], "x"), ("g3", "g3"), ("QKI", "QKI")])
+    write_table(folder / "factors.tsv", ["gene_id", "symbol"], [(GENES[1], "x"), ("g3", "g3"), ("QKI", "QKI")])
     return ["--table", "lists/splicing_factor", folder / "factors.tsv", "--table", "expression/transcript", folder / "transcripts.h5"]
 
 
@@ -364,7 +364,7 @@ def test_transcripts_that_fit_nothing_are_refused(tmp_path, more, message):
 
 def test_factors_that_are_no_genes_are_refused(tmp_path):
     options = write_imported(write_inputs(tmp_path))
-    write_table(tmp_path / "factors.tsv", ["gene", "symbol"], [("QKI", "QKI")])
+    write_table(tmp_path / "factors.tsv", ["gene_id", "symbol"], [("QKI", "QKI")])
     with pytest.raises(
         InputError, match=r"none of 1 splicing factors is a gene of the dataset: the list has QKI, the dataset ENSG00000000001 \(g0\)"
     ):
@@ -372,6 +372,54 @@ def test_factors_that_are_no_genes_are_refused(tmp_path):
     (tmp_path / "genes.tsv").write_text((tmp_path / "genes.tsv").read_text().replace("\tg0\t", f"\t{GENES[0]}\t"))
     with pytest.raises(InputError, match="no symbols are known there; give a list with the column gene_id"):
         assemble(tmp_path, *options)
+
+
+def listed(folder, landmarks, targets):
+    """Write two lists as users do; return their options."""
+    for name, text in (("landmarks.tsv", landmarks), ("targets.txt", targets)):
+        (folder / name).write_text(text)
+    return ["--table", "lists/target", folder / "targets.txt", "--table", "lists/landmark", folder / "landmarks.tsv"]
+
+
+def test_landmarks_and_targets_are_found_by_id_and_symbol_and_no_gene_is_both(tmp_path, caplog):
+    """A table of ids with versions, and one symbol or id a line; whichever table is named first, landmarks are known before targets."""
+    caplog.set_level("INFO")
+    options = listed(write_inputs(tmp_path), f"gene_id\tsymbol\n{GENES[0]}.3\tother\nTP53\tg2\n", f"# mine\n{GENES[3]}.1\ng2\ng1\nQKI\n")
+    dataset = assemble(tmp_path, *options)
+    assert dataset.array("lists/landmark").tolist() == [1, 0, 1, 0]
+    assert dataset.array("lists/target").tolist() == [0, 1, 0, 1]
+    assert "kept 2 of 2 landmarks" in caplog.text and "kept 3 of 4 targets" in caplog.text
+    assert "1 targets are no genes of the dataset: QKI" in caplog.text
+    assert "1 targets are landmarks, too; they are landmarks only: g2" in caplog.text
+
+
+def test_a_copy_on_y_of_a_landmark_is_no_target(tmp_path):
+    genes = [*GENES[:3], f"{GENES[0]}_PAR_Y"]
+    levels = write_inputs(tmp_path, genes=genes) / "expression.tsv"
+    levels.write_text(levels.read_text().replace("_PAR_Y.10", "_PAR_Y"))
+    dataset = assemble(tmp_path, *listed(tmp_path, f"{GENES[0]}\n", "\n".join(genes[1:]) + "\n"))
+    assert dataset.array("lists/landmark").tolist() == [1, 0, 0, 0] and dataset.array("lists/target").tolist() == [0, 1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    "landmarks, targets, message",
+    [
+        (
+            "QKI\nTP53\ng1\n",
+            "g2\n",
+            r"1 of 3 landmarks are genes of the dataset: the list has QKI, TP53, the dataset ENSG00000000001 \(g0\) …",
+        ),
+        ("g1\n", "QKI\n", r"none of 1 targets is a gene of the dataset: the list has QKI, the dataset ENSG00000000001 \(g0\)"),
+        ("g1\ng2\n", "g2\n", "no target is left: all of them are landmarks, too; are these the right lists.$"),
+        ("g1\ng1\n", "g2\n", "landmarks.tsv: gene 'g1' occurs twice"),
+        ("gene_id\n\x07\n", "g2\n", "landmarks.tsv line 2: '.*' is no gene id"),
+        ("", "g2\n", "landmarks.tsv: no gene in it"),
+    ],
+)
+def test_lists_that_fit_nothing_are_refused(tmp_path, landmarks, targets, message):
+    with pytest.raises(InputError, match=message):
+        assemble(write_inputs(tmp_path), *listed(tmp_path, landmarks, targets))
+    assert not (tmp_path / "dataset.h5").exists()
 
 
 def test_levels_of_genes_may_come_from_an_imported_file(tmp_path):

@@ -8,8 +8,10 @@ import numpy as np
 
 from exprcast.cli import InputError, Progress, log
 from exprcast.dataset import write_array
+from exprcast.gene_lists import PAR, read_list
 from exprcast.tables import Matrix, check_file_id, few, name_some, read_matrix, read_table, refuse_duplicates, strip_version
 
+LANDMARK, TARGET = "lists/landmark", "lists/target"
 SAMPLE_COLUMNS = ("id", "donor", "biosample", "replicate_group", "batch")
 MIN_MEDIAN = 1.0  # TPM or CPM that an isoform's median must exceed
 SUMS_DIFFER, NEAR_ZERO = 0.05, 0.1  # share of a gene's level, and TPM, by which its transcripts' sum may be off
@@ -205,28 +207,49 @@ def report_sums(file: h5py.File, samples: list[str]) -> None:
 
 
 def write_list(file: h5py.File, key: str, path: Path) -> None:
-    """Write (genes,) 1 for a gene that is on a list (gene, symbol), found by id, else by symbol; what is not known is named."""
+    """Write (genes,) 1 for a gene that is on a user's list, found by id, else by symbol; what is not known is named, and a target is no landmark."""
     ids, symbols = file["genes/id"].asstr()[:].tolist(), file["genes/symbol"].asstr()[:].tolist()
     by_id, by_symbol = {gene: [i] for i, gene in enumerate(ids)}, defaultdict(list)
     for i, symbol in enumerate(symbols):
         by_symbol[symbol].append(i)
-    rows = [row for _, row in read_table(path, ("gene", "symbol"))]
-    found = [by_id.get(row["gene"]) or by_symbol.get(row["symbol"], []) for row in rows]
-    unknown = [row["symbol"] for row, here in zip(rows, found, strict=True) if not here]
+    rows = read_list(path)
+    found = [by_id.get(row.gene) or by_symbol.get(row.symbol, []) for row in rows]
+    unknown = [row.symbol for row, here in zip(rows, found, strict=True) if not here]
     what = f"{key.partition('/')[2].replace('_', ' ')}s"
-    if len(unknown) == len(rows):
-        named = symbols[0] not in ("", ids[0])
-        advice = (
-            "are these the same kind of id?"
-            if named
-            else "no symbols are known there; give a list with the column gene_id, or a column of symbols beside the genes"
+    known = len(rows) - len(unknown)
+    if not known or (key == LANDMARK and 2 * known < len(rows)):
+        refuse_list(
+            f"{known:,} of {len(rows):,} {what} are genes" if known else f"none of {len(rows):,} {what} is a gene", unknown, ids, symbols
         )
-        raise InputError(
-            f"none of {len(rows):,} {what} is a gene of the dataset: the list has {few(unknown)}, the dataset {ids[0]}{f' ({symbols[0]})' * named} …; {advice}"
-        )
-    log.info(f"kept {len(rows) - len(unknown):,} of {len(rows):,} {what}")
+    log.info(f"kept {known:,} of {len(rows):,} {what}")
     if unknown:
         log.warning(f"warning: {len(unknown):,} {what} are no genes of the dataset: {name_some(unknown)}")
     member = np.zeros(len(ids))
     member[[place for here in found for place in here]] = 1
-    write_array(file, key, member)
+    write_array(file, key, without_landmarks(file, member) if key == TARGET else member)
+
+
+def refuse_list(count: str, unknown: list[str], ids: list[str], symbols: list[str]) -> None:
+    """Raise InputError for a list of which too few are genes of the dataset."""
+    named = symbols[0] not in ("", ids[0])
+    advice = (
+        "are these the same kind of id?"
+        if named
+        else "no symbols are known there; give a list with the column gene_id, or a column of symbols beside the genes"
+    )
+    raise InputError(f"{count} of the dataset: the list has {few(unknown)}, the dataset {ids[0]}{f' ({symbols[0]})' * named} …; {advice}")
+
+
+def without_landmarks(file: h5py.File, target: np.ndarray) -> np.ndarray:
+    """Return targets (genes,) that are no landmark, nor a landmark's copy on Y; raise InputError if none is left."""
+    if LANDMARK not in file:
+        return target
+    ids = file["genes/id"].asstr()[:]
+    landmarks = {gene.removesuffix(PAR) for gene in ids[file[LANDMARK][:] == 1]}
+    twin = np.array([gene.removesuffix(PAR) in landmarks for gene in ids])
+    both = file["genes/symbol"].asstr()[:][twin & (target == 1)].tolist()
+    if both:
+        log.warning(f"warning: {len(both):,} targets are landmarks, too; they are landmarks only: {name_some(both)}")
+    if len(both) == target.sum():
+        raise InputError("no target is left: all of them are landmarks, too; are these the right lists?")
+    return np.where(twin, 0, target)

@@ -55,6 +55,7 @@ def test_all_wrong_parameters_at_once(pipeline, tmp_path):
 
 
 def test_way_in_must_be_one_and_complete(pipeline, tmp_path, cohort, words):
+    tables = {"expression": "expression.tsv.gz", "transcript_fasta": "cdna.fa.gz"}
     expect_refused(pipeline(tmp_path), "nothing to work on: give --samples .*")
     expect_refused(
         pipeline(tmp_path, "--samples", cohort / "samples.csv"),
@@ -63,7 +64,9 @@ def test_way_in_must_be_one_and_complete(pipeline, tmp_path, cohort, words):
         "--transcript_fasta is needed: sample CT01_D1_R1 has reads; .*",
     )
     expect_refused(
-        pipeline(tmp_path, *words(cohort, expression="expression.tsv.gz", gtf="annotation.gtf.gz", transcript_fasta="cdna.fa.gz")),
+        pipeline(tmp_path, *words(cohort, **tables, gtf="annotation.gtf.gz", landmarks="landmarks.tsv"), "--families", "dgex:quick"),
+        "--families dgex: reads landmark genes; give --landmarks and --targets, with --matrix or --samples",
+        "--landmarks, --targets: give both lists or none: .*",
         "--gtf, --gene_table: give only one of them; .*",
         "--transcript_fasta is for reads, and no sample has reads_1",
     )

@@ -97,7 +97,8 @@ def test_what_is_wrong_beside_a_matrix_is_said_before_any_task(pipeline, folder,
     )
     run = pipeline(tmp_path, *words(folder, simulate="true"))
     expect_refused(run, "--matrix, --simulate: give only one of files, --promoters, --matrix, --transcripts, --dataset and --simulate")
-    expect_refused(pipeline(tmp_path, "--simulate", "--landmarks", folder / "landmarks.tsv"), "--landmarks: has no effect without --matrix")
+    run = pipeline(tmp_path, "--simulate", "--landmarks", folder / "landmarks.tsv")
+    expect_refused(run, "--landmarks: has no effect without --matrix or --samples")
 
 
 def test_a_set_that_lacks_the_landmarks_is_refused_by_name(pipeline, folder, tmp_path):

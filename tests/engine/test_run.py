@@ -40,7 +40,7 @@ def test_dataset_holds_the_samples_and_genes_that_came_in(base, cohort):
     assert dataset.file.attrs["assembly"] == "simulated" and len(dataset.file.attrs["code"]) == 32
 
 
-def test_dataset_holds_the_transcripts_and_the_factors_that_came_in(base, cohort):
+def test_dataset_holds_the_transcripts_and_the_lists_that_came_in(base, cohort):
     dataset = Dataset(base.results / "dataset.h5")
     tpm, gene = dataset.array("expression/transcript"), dataset.array("transcripts/gene")
     assert tpm.shape == (8, len(read_matrix(base.results / "tables/transcript_tpm.tsv.gz").rows))
@@ -48,6 +48,9 @@ def test_dataset_holds_the_transcripts_and_the_factors_that_came_in(base, cohort
     np.testing.assert_allclose(total, dataset.array("expression/gene"), rtol=1e-4, atol=1e-3)
     listed = {row["gene_id"] for row in rows_of(cohort / "factors.tsv", "gene_id", "symbol")}
     assert {dataset.genes[i] for i in np.flatnonzero(dataset.array("lists/splicing_factor"))} == listed
+    for key, name in (("lists/landmark", "land marks.tsv"), ("lists/target", "targets.tsv")):
+        listed = {row["gene_id"] for row in rows_of(cohort / name, "gene_id", "symbol")}
+        assert {dataset.genes[i] for i in np.flatnonzero(dataset.array(key))} == listed
     spliced = {row["transcript"] for row in rows_of(cohort / "splicing.tsv", "factor", "transcript", "effect")}
     isoforms = np.array(dataset.text("transcripts/id"))[dataset.array("lists/isoform") == 1]
     assert spliced <= {name.split(".")[0] for name in isoforms} and len(isoforms) < tpm.shape[1]
@@ -163,11 +166,13 @@ def test_simulation_from_scratch_elsewhere_gives_the_same_bytes(base, pipeline, 
     assert {"truth.tsv", "promoters.tsv", "splicing.tsv", "oracle.tsv.gz", "expression.tsv.gz", "true_transcripts.tsv.gz"} == {
         path.name for path in (again.results / "truth").iterdir()
     }
-    assert (again.results / "inputs/factors.tsv").read_bytes() == (cohort / "factors.tsv").read_bytes()
+    for name in ("factors.tsv", "landmarks.tsv", "targets.tsv"):
+        assert (again.results / "inputs" / name).read_bytes() == (cohort / name).read_bytes()
 
 
-def test_a_dataset_starts_at_the_models_and_two_families_end_in_a_bake_off(base, pipeline, tmp_path):
-    words = ["--dataset", base.results / "dataset.h5", "--attribution_genes", 0, "--families", f"{FAMILY}:quick,atac_bins:quick"]
+def test_a_dataset_starts_at_the_models_and_three_families_end_in_a_bake_off(base, pipeline, tmp_path):
+    """The third predicts its targets from landmarks: what all three predict are the targets."""
+    words = ["--dataset", base.results / "dataset.h5", "--attribution_genes", 0, "--families", f"{FAMILY}:quick,atac_bins:quick,dgex:quick"]
     run = pipeline(tmp_path, "-profile", "test", "--simulate", "false", *words)
     assert run.status == 0, run.text
     assert run.processes("COMPLETED") == {
@@ -185,17 +190,17 @@ def test_a_dataset_starts_at_the_models_and_two_families_end_in_a_bake_off(base,
         "WRITE_PARAMETERS",
     }
     scores, alone = ((results / "scores.tsv").read_text().splitlines() for results in (run.results, base.results))
-    assert [row for row in scores if not row.startswith("atac_bins\t")] == alone, "what stands beside it changes no score"
+    assert [row for row in scores if not row.startswith(("atac_bins\t", "dgex\t"))] == alone, "what stands beside it changes no score"
     assert not (run.results / "dataset.h5").exists()  # it has not been made here
     found = rows_of(run.results / "bake_off.tsv", "predictor", "kind", "metric", "cells", "value")
     assert {row["cells"] for row in found} == {"common"}
     assert {row["metric"]: row["value"] for row in found if row["kind"] == "count"} == {
         "samples": "8",
-        "genes": "40",
+        "genes": "30",
         "folds": "2",
-        "values": "320",
+        "values": "240",
     }
-    assert {row["predictor"] for row in found if row["kind"] == "score"} >= {FAMILY, "atac_bins", "mean", "all"}
+    assert {row["predictor"] for row in found if row["kind"] == "score"} >= {FAMILY, "atac_bins", "dgex", "mean", "all"}
     assert "All families side by side" in (run.results / "report.html").read_text()
     assert "BAKE_OFF" not in base.processes("COMPLETED") and not (base.results / "bake_off.tsv").exists(), (
         "one family has nobody to compare with"
