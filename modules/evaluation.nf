@@ -38,7 +38,7 @@ process ISOFORM_LEVELS {
     label 'table'
 
     input:
-    tuple path(predictions), path(genes, arity: '0..1', stageAs: 'genes/*')
+    tuple path(predictions), path(genes, arity: '0..*', stageAs: 'genes/*')
     path dataset
     val code
 
