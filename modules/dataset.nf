@@ -122,7 +122,7 @@ workflow DATASET {
     lost_ids
 }
 
-// Return `--table KEY FILE…` for each key, from two lists of the same length.
+// Return `--table KEY FILE…` for each key, from two lists of the same length. Nextflow quotes only paths that stand in the script themselves.
 def tableOptions(keys, files) {
-    [keys, files].transpose().groupBy { key, _file -> key }.collect { key, pairs -> "--table ${key} ${pairs.collect { _key, file -> file }.join(' ')}" }
+    [keys, files].transpose().groupBy { key, _file -> key }.collect { key, pairs -> "--table ${key} ${pairs.collect { _key, file -> nextflow.util.Escape.path(file.toString()) }.join(' ')}" }
 }

@@ -94,7 +94,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "signals.tsv").write_text("\r\n".join("\t".join(row) for row in signals) + "\r\n", newline="")
     write_even_signal(folder / "even.bw", read_chrom_sizes(folder / "chrom.sizes"))
     (folder / "no peak's here.bed").write_text("chr1\t0\t1\n")
-    shutil.copy(folder / "landmarks.tsv", folder / "land marks.tsv")
+    shutil.copy(folder / "landmarks.tsv", folder / "land mark's; (1).tsv")
     return folder
 
 
@@ -123,7 +123,7 @@ def words() -> Callable[..., list[str]]:
 @pytest.fixture(scope="session")
 def files(cohort: Path, words: Callable[..., list[str]]) -> list[str]:
     """Return the command line of the shared run."""
-    return words(cohort, exclude="no peak's here.bed", factors="factors.tsv", landmarks="land marks.tsv", targets="targets.tsv")
+    return words(cohort, exclude="no peak's here.bed", factors="factors.tsv", landmarks="land mark's; (1).tsv", targets="targets.tsv")
 
 
 @pytest.fixture(scope="session")

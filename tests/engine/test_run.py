@@ -48,7 +48,7 @@ def test_dataset_holds_the_transcripts_and_the_lists_that_came_in(base, cohort):
     np.testing.assert_allclose(total, dataset.array("expression/gene"), rtol=1e-4, atol=1e-3)
     listed = {row["gene_id"] for row in rows_of(cohort / "factors.tsv", "gene_id", "symbol")}
     assert {dataset.genes[i] for i in np.flatnonzero(dataset.array("lists/splicing_factor"))} == listed
-    for key, name in (("lists/landmark", "land marks.tsv"), ("lists/target", "targets.tsv")):
+    for key, name in (("lists/landmark", "land mark's; (1).tsv"), ("lists/target", "targets.tsv")):
         listed = {row["gene_id"] for row in rows_of(cohort / name, "gene_id", "symbol")}
         assert {dataset.genes[i] for i in np.flatnonzero(dataset.array(key))} == listed
     spliced = {row["transcript"] for row in rows_of(cohort / "splicing.tsv", "factor", "transcript", "effect")}
