@@ -44,10 +44,11 @@ def parseBundle(path) {
     }
 }
 
-// Return the bundles that --families names, or all; the ensemble needs the others.
+// Return the bundles that --families names, or all (the ensemble needs the others) but those that read landmark genes of samples whose RNA is not given.
 def chooseBundles(values, bundles) {
     def chosen = named(values)
-    chosen && !('ensemble' in chosen) ? bundles.findAll { bundle -> bundle.family in chosen } : bundles
+    def able = values.samples && !values.expression ? bundles.findAll { bundle -> !(bundle.family ==~ /dgex(_transductive)?/) } : bundles
+    chosen && !('ensemble' in chosen) ? bundles.findAll { bundle -> bundle.family in chosen } : able ?: bundles
 }
 
 // Return the families of --families, or nothing where it was not given.
