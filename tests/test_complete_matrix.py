@@ -1,6 +1,7 @@
 """Landmark profiles are completed by the mean of a bundle's networks, in blocks, into a GCTX that is read again; what does not fit is one line."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -19,7 +20,7 @@ from exprcast.tables import write_table
 from exprcast.training import make_fabric, predict
 from test_apply import make_bundle
 from test_export_applied import write_applied
-from tiny import load_script, run_script
+from tiny import load_script, run_script, tiny_dataset
 
 LANDMARK = np.arange(30) % 2 == 0  # of tiny_dataset's genes
 
@@ -31,7 +32,13 @@ def bundle(tmp_path_factory) -> Path:
     (folder / "models").mkdir()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(test_apply, "SMALL", {"epochs": 2, "hidden": [8], "components": 0})
+        patch.setattr(test_apply, "tiny_dataset", partial(tiny_dataset, change=vary_together))
         return make_bundle(folder, "dgex", "samples", "--refit", seeds=2)
+
+
+def vary_together(values: np.ndarray, _signal: np.ndarray, _halflife: np.ndarray) -> None:
+    """Let all genes of a sample be high or low together, so that landmarks tell something of the others."""
+    values *= np.exp2(np.random.default_rng(2).normal(size=len(values)))[:, None]
 
 
 def profiles(bundle: Path, path: Path, change: object = None, columns: np.ndarray | None = None) -> np.ndarray:

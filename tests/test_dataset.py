@@ -59,7 +59,7 @@ def test_transcripts_and_lists_are_read(tmp_path):
 
 def lose_samples(file):
     """Leave genes alone, as a dataset of labels has them."""
-    for group in ("samples", "expression", "accessibility"):
+    for group in ("samples", "expression", "accessibility", "transcripts", "lists"):
         del file[group]
     file["samples/id"] = np.array([], dtype=h5py.string_dtype())
     replace("folds/sample_role", np.empty((len(file["folds/gene_role"]), 0), np.uint8))(file)

@@ -148,7 +148,7 @@ def test_equal_gains_have_an_interval_without_width_and_few_have_none():
 
 
 def test_the_jackknife_of_a_mean_is_students_interval():
-    values = RNG.normal(size=12)
+    values = np.random.default_rng(0).normal(size=12)
     found = jackknife(values.mean(), (values.sum() - values) / 11, 12, "samples", (-9, 9))
     expected = stats.t.interval(0.95, 11, values.mean(), stats.sem(values))
     assert (found.low, found.high) == pytest.approx(expected) and (found.n, found.unit) == (12, "samples")
