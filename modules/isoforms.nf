@@ -1,7 +1,7 @@
 // Transcripts and the factors that splice them: the user's, or kallisto's of the reads → tables of the dataset.
 
 include { codeFingerprint } from './code'
-include { quantifiedNames } from './measuring'
+include { quantifiedNames } from './samplesheet' // which includes nothing: the strict parser takes a module that does only once
 
 // Read transcripts, what gene each is of, and the list of factors; a gene is the sum of its transcripts.
 process IMPORT_TRANSCRIPTS {

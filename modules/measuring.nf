@@ -1,6 +1,6 @@
 // What --matrix and --transcripts need, checked before any task starts: units, lists, groups, and the sheet of external sets.
 
-include { asFile ; onCommandLine ; readCells ; suggestion ; wrongPath } from './samplesheet'
+include { asFile ; onCommandLine ; quantifiedNames ; readCells ; suggestion ; wrongPath } from './samplesheet'
 
 // Return {rows: [{name, matrix, unit, samples, groups, role}, …], problems} of the sheet of external sets; files count from the sheet's folder.
 def readExternal(path) {
@@ -109,9 +109,4 @@ def quantifiedFiles(path) {
     def folders = path.listFiles().findAll { folder -> folder.isDirectory() }
     def files = folders.collect { folder -> names.collect { name -> folder.resolve(name) }.find { file -> file.exists() } }.findAll()
     files ?: [path.resolve('SAMPLE/abundance.tsv')]
-}
-
-// Return the samples that such files are of, by their folders; nothing for a table.
-def quantifiedNames(files) {
-    files.every { path -> path.name ==~ /(abundance\.tsv|quant\.sf)(\.gz)?/ } ? files*.parent*.name : []
 }

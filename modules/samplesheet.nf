@@ -168,6 +168,11 @@ def wrongPath(path) {
     wrongName(path) ?: (path.exists() ? found : "file not found: ${path}")
 }
 
+// Return the samples that such files are of, by their folders; nothing for a table.
+def quantifiedNames(files) {
+    files.every { path -> path.name ==~ /(abundance\.tsv|quant\.sf)(\.gz)?/ } ? files*.parent*.name : []
+}
+
 // Return what is wrong with the name of a file or folder, or null. Nextflow does not quote some characters for the shell.
 def wrongName(path) {
     path.toString() =~ /[$`*?\\\[\]{}\p{Cntrl}]/ ? "a path may not hold any of \$ ` * ? \\ [ ] { }, please rename: ${path}" : null
