@@ -202,7 +202,6 @@ def test_what_does_not_go_with_a_samplesheet_is_said(pipeline, files, beside, tm
     run = pipeline(tmp_path, *files, *given)
     expect_refused(
         run,
-        "--factors is needed beside --transcripts: .*",
         "--matrix_groups: the samplesheet says what samples there are and which belong together; leave it out",
         "--transcripts, --transcript_fasta: give only one of them; reads are quantified on the latter",
     )
