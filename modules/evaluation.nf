@@ -49,7 +49,7 @@ process ISOFORM_LEVELS {
     script:
     """
     isoform_levels.py \\
-        --predictions ${predictions} \\
+        --predictions ${predictions} ${genes ? "--genes ${genes}" : ''} \\
         --dataset ${dataset} \\
         --code ${code} \\
         --task-out task.json \\
